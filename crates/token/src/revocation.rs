@@ -193,15 +193,19 @@ impl RevocationView {
 
     /// What the snapshot no longer names has expired; what it names may not fall below what is known.
     fn replace_within_incarnation(&mut self, page: &FeedPage) {
-        let mut accounts = HashSet::new();
-        let mut sessions = HashSet::new();
-        for event in &page.events {
-            match event.revocation {
-                Revocation::Session { sid, .. } => drop(sessions.insert(sid)),
-                Revocation::Account { sub, .. } => drop(accounts.insert(sub)),
-                Revocation::Everyone { .. } => {}
-            }
-        }
+        let revocations = || page.events.iter().map(|event| event.revocation);
+        let accounts: HashSet<Uuid> = revocations()
+            .filter_map(|revocation| match revocation {
+                Revocation::Account { sub, .. } => Some(sub),
+                Revocation::Session { .. } | Revocation::Everyone { .. } => None,
+            })
+            .collect();
+        let sessions: HashSet<Uuid> = revocations()
+            .filter_map(|revocation| match revocation {
+                Revocation::Session { sid, .. } => Some(sid),
+                Revocation::Account { .. } | Revocation::Everyone { .. } => None,
+            })
+            .collect();
         self.accounts.retain(|sub, _| accounts.contains(sub));
         self.sessions.retain(|sid, _| sessions.contains(sid));
         self.take(&page.events);

@@ -28,7 +28,7 @@ struct Inner {
 
 enum Verifier {
     Public(ParsedPublicKey),
-    Shared(hmac::Key),
+    Shared(Box<hmac::Key>),
 }
 
 /// The members of a public JWK that carry the key, in base64url (RFC 7518 §6, RFC 8037 §2).
@@ -53,7 +53,7 @@ impl VerifyingKey {
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let kid = secret_kid(&key);
-        Ok(Self::new(kid, Algorithm::Hs256, Verifier::Shared(key), None))
+        Ok(Self::new(kid, Algorithm::Hs256, Verifier::Shared(Box::new(key)), None))
     }
 
     /// The affine coordinates of a point of P-256, 32 bytes each.
