@@ -1,0 +1,95 @@
+//! Which generations were superseded so lately that a late duplicate of their request may still be under way.
+
+use std::time::Duration;
+
+use crate::time::Millis;
+
+/// A rotation that began a stretch of rotations: the generation that it superseded, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The first generation that was superseded in the stretch.
+    pub generation: u32,
+    /// When that happened.
+    pub at: Millis,
+}
+
+/// The two latest stretches of rotations, each at most `overlap` long.
+///
+/// One time per generation would be exact and would grow. Measuring from the last rotation alone would let a thief who
+/// refreshes often keep the owner's ancestor "late" for ever, so that the theft is never noticed. Two marks bound
+/// both: an honest duplicate is recognised for at least `overlap`, an ancestor is tolerated for at most twice `overlap`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// The stretch before the newest.
+    pub older: Option<Mark>,
+    /// The stretch that rotations extend now.
+    pub newer: Option<Mark>,
+}
+
+impl Recent {
+    /// Records that `superseded` was the current generation until `now`.
+    #[must_use]
+    pub fn advance(self, superseded: u32, now: Millis, overlap: Duration) -> Self {
+        let extends = self.newer.is_some_and(|mark| now < mark.at + overlap);
+        if extends {
+            return self;
+        }
+        Self { older: self.newer, newer: Some(Mark { generation: superseded, at: now }) }
+    }
+
+    /// True where a duplicate of a request with this generation's token may honestly still arrive.
+    #[must_use]
+    pub fn covers(self, generation: u32, rotated_at: Millis, now: Millis, overlap: Duration) -> bool {
+        let (Some(newer), false) = (self.newer, now >= rotated_at + overlap) else {
+            return false;
+        };
+        if generation >= newer.generation {
+            return now < newer.at + overlap + overlap;
+        }
+        self.older.is_some_and(|older| generation >= older.generation && now < older.at + overlap + overlap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OVERLAP: Duration = Duration::from_secs(60);
+
+    proptest! {
+        /// Rotations with arbitrary pauses; every superseded generation is asked about at an arbitrary later moment.
+        #[test]
+        fn covers_for_at_least_overlap_and_at_most_twice(
+            pauses in proptest::collection::vec(0i64..90_000, 3..40), wait in 0i64..200_000, pick in any::<prop::sample::Index>(),
+        ) {
+            let mut now = Millis::new(0);
+            let mut recent = Recent::default();
+            let mut superseded = vec![];
+            for (generation, pause) in pauses.iter().enumerate() {
+                now = Millis::new(now.get() + pause);
+                recent = recent.advance(u32::try_from(generation).unwrap_or(0), now, OVERLAP);
+                superseded.push(now);
+            }
+            let rotated_at = now;
+            let now = Millis::new(now.get() + wait);
+            let generation = pick.index(superseded.len());
+            let age = now.get() - superseded[generation].get();
+            let covered = recent.covers(u32::try_from(generation).unwrap_or(0), rotated_at, now, OVERLAP);
+            if age < 60_000 {
+                prop_assert!(covered, "an honest duplicate {age} ms after its generation was superseded");
+            }
+            if age >= 120_000 {
+                prop_assert!(!covered, "an ancestor superseded {age} ms ago");
+            }
+        }
+    }
+
+    #[test]
+    fn without_overlap_nothing_is_recent() {
+        let now = Millis::new(5);
+        let recent = Recent::default().advance(0, now, Duration::ZERO);
+        assert!(!recent.covers(0, now, now, Duration::ZERO));
+    }
+}
