@@ -1,0 +1,93 @@
+//! What can go wrong in a store. What can be refused is no error: it is part of a verb's answer.
+
+/// Why a verb could not be carried out. Nothing of it was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database cannot be reached, is full, or is overloaded; the same call may succeed later.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// A constraint that no verb answers for was violated: two writers disagree about an identity.
+    #[error("the database refused a conflicting row: {0:?}")]
+    Conflict(Constraint),
+    /// The database holds what no version of this program writes.
+    #[error("the database holds something unreadable: {0}")]
+    Corrupt(String),
+    /// The schema is not the one of this version.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The database went back in time, or was swapped for another.
+    #[error(transparent)]
+    Restored(#[from] RestoredError),
+    /// A fault of this program.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+/// Which constraint was violated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Constraint {
+    /// An id that was drawn at random is taken.
+    Identity,
+    /// A reference points nowhere.
+    Reference,
+}
+
+/// Why the schema of a database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// A later version of this program wrote it.
+    #[error("the database has schema version {found}, this program knows up to {known}: start a newer countersign")]
+    Newer {
+        /// The version found.
+        found: u32,
+        /// The newest version known.
+        known: u32,
+    },
+    /// A migration that was applied differs from the one this program has.
+    #[error("migration {version} of the database is not the one this program has: the schema was altered or belongs to another build")]
+    Altered {
+        /// The migration in question.
+        version: u32,
+    },
+    /// The file is a database of something else.
+    #[error("the database belongs to another program: it has tables, but no Countersign migrations")]
+    Foreign,
+}
+
+/// Why a database is not the one that was served before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoredError {
+    /// The database is older than what was served last.
+    #[error(
+        "the database is older than what was served last (position {found}, the witness file {witness} says {seen}): it was restored \
+         from a copy. Sessions that were ended and refresh tokens that were used since would work again. \
+         Run `countersign accept-restore` to go on with this copy: everybody has to sign in again"
+    )]
+    WentBack {
+        /// The position of the database.
+        found: u64,
+        /// The position in the witness.
+        seen: u64,
+        /// The path of the witness.
+        witness: String,
+    },
+    /// The database is another one.
+    #[error(
+        "the database is not the one that was served last (the witness file {witness} names another incarnation). \
+         Run `countersign accept-restore` to go on with this database: everybody has to sign in again"
+    )]
+    Swapped {
+        /// The path of the witness.
+        witness: String,
+    },
+    /// The database has been served, but its witness is gone.
+    #[error(
+        "the database has been served before, but its witness file {witness} is missing: it cannot be told from a restored copy. \
+         Put the file back, or run `countersign accept-restore` to go on with this database: everybody has to sign in again"
+    )]
+    Unwitnessed {
+        /// The path where the witness was expected.
+        witness: String,
+    },
+}

@@ -1,0 +1,359 @@
+//! What the verbs of a store take and answer.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use countersign_core::accounts::{Account, Email, PasswordHash, Username};
+use countersign_core::epochs::Epoch;
+use countersign_core::events::EventKind;
+use countersign_core::ids::{AccountId, ClientId, Incarnation, ReaderId, SessionId};
+use countersign_core::keys::StoredKey;
+use countersign_core::roles::Roles;
+use countersign_core::sessions::refresh_token::{Nonce, RefreshToken};
+use countersign_core::sessions::rotation::{Lifetimes, Presented, Refusal, Replay};
+use countersign_core::sessions::state::{Dead, EndReason};
+use countersign_core::time::Millis;
+
+/// An account to register; the id is drawn by the caller.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Its id.
+    pub id: AccountId,
+    /// Its name.
+    pub username: Username,
+    /// Its address.
+    pub email: Email,
+    /// The hash of its password.
+    pub password: PasswordHash,
+    /// What it may do.
+    pub roles: Roles,
+}
+
+/// The answer to a registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// The account exists now.
+    Done(Account),
+    /// Somebody has the name.
+    UsernameTaken,
+    /// Somebody has the address.
+    EmailTaken,
+}
+
+/// What a password is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The account.
+    pub account: Account,
+    /// The hash of its password.
+    pub password: PasswordHash,
+}
+
+/// A password to set.
+#[derive(Clone, Debug)]
+pub struct PasswordChange {
+    /// Whose.
+    pub account: AccountId,
+    /// The hash that the present password was compared with; the change is refused where it is no longer the stored one.
+    /// `None`: the operator sets the password whatever it was.
+    pub expected: Option<PasswordHash>,
+    /// The new hash.
+    pub new: PasswordHash,
+    /// The session that lives on; all others end. `None`: all end.
+    pub keep: Option<SessionId>,
+}
+
+/// The answer to a [`PasswordChange`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordWritten {
+    /// It is set; the feed stands there.
+    Done(FeedPosition),
+    /// There is no such account.
+    NoSuchAccount,
+    /// The password was changed meanwhile.
+    Superseded,
+}
+
+/// A session to begin.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// The id that was drawn for it.
+    pub session: SessionId,
+    /// Whose.
+    pub account: AccountId,
+    /// The hash that the password was compared with: the session begins only while it is still the stored one.
+    pub verified: PasswordHash,
+    /// The same password hashed with stronger parameters, to be stored in place of `verified`.
+    pub rehashed: Option<PasswordHash>,
+    /// The client that its refresh tokens are for.
+    pub client: ClientId,
+    /// The first refresh token.
+    pub token: RefreshToken,
+    /// What the device calls itself, if it says.
+    pub device: Option<String>,
+    /// From where it began.
+    pub address: Option<IpAddr>,
+    /// How long the session lives at the most.
+    pub session_lifetime: Duration,
+    /// The lifetimes of its tokens.
+    pub lifetimes: Lifetimes,
+}
+
+/// The answer to a [`Begin`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It lives.
+    Live(Box<Granted>),
+    /// The account is disabled.
+    AccountDisabled,
+    /// The password was changed, or the account is gone, since it was compared.
+    CredentialsChanged,
+}
+
+/// A refresh token to rotate.
+#[derive(Clone, Debug)]
+pub struct Rotate {
+    /// What the client presents.
+    pub presented: Presented,
+    /// Fresh randomness for the successor.
+    pub nonce: Nonce,
+    /// The lifetimes in force.
+    pub lifetimes: Lifetimes,
+}
+
+/// The answer to a [`Rotate`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RotatedIn {
+    /// The family moved on; this is what the new tokens say.
+    Rotated(Box<Granted>, RefreshToken),
+    /// The successor that was handed out before.
+    Reissued(Box<Granted>, RefreshToken),
+    /// The session was ended, since its token was used twice.
+    Replayed(Replay, FeedPosition),
+    /// Nothing changed.
+    Refused(Refusal),
+}
+
+/// What an access token says about the session that it is minted for, read in the transaction that granted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The account as it is now: its roles are never copied from an older token.
+    pub account: Account,
+    /// The session.
+    pub session: SessionId,
+    /// The client.
+    pub client: ClientId,
+    /// Everyone's epoch.
+    pub global_epoch: Epoch,
+    /// The time at which the store decided.
+    pub now: Millis,
+    /// The absolute end of the session.
+    pub session_expires_at: Millis,
+}
+
+/// The account behind a live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionAccount {
+    /// The account.
+    pub account: Account,
+    /// Everyone's epoch.
+    pub global_epoch: Epoch,
+}
+
+/// Why an access token is no longer good, though its signature is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessDenied {
+    /// The session is not there (any more).
+    UnknownSession,
+    /// It is dead.
+    Dead(Dead),
+}
+
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Its id.
+    pub id: SessionId,
+    /// What the device called itself.
+    pub device: Option<String>,
+    /// From where it began.
+    pub address: Option<IpAddr>,
+    /// When it began.
+    pub created_at: Millis,
+    /// When it was last refreshed, or began.
+    pub last_used_at: Millis,
+    /// When it ends at the latest.
+    pub expires_at: Millis,
+    /// Why it is dead, if it is.
+    pub dead: Option<Dead>,
+}
+
+/// A session to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose it has to be.
+    pub account: AccountId,
+    /// Which.
+    pub session: SessionId,
+    /// Why.
+    pub reason: EndReason,
+}
+
+/// Where the revocation feed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedPosition {
+    /// The history that the numbers belong to.
+    pub incarnation: Incarnation,
+    /// The last number given out.
+    pub seq: u64,
+    /// Everyone's epoch.
+    pub global_epoch: Epoch,
+}
+
+/// What a revocation of many sessions did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where the feed stands after it.
+    pub position: FeedPosition,
+    /// Whose sessions ended.
+    pub scope: ReceiptScope,
+    /// The epoch before.
+    pub before: Epoch,
+    /// The epoch since.
+    pub since: Epoch,
+    /// When it was done.
+    pub at: Millis,
+}
+
+/// Whose sessions a [`Receipt`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptScope {
+    /// One account's.
+    Account(AccountId),
+    /// Everyone's.
+    Everyone,
+}
+
+/// What was alive when a revocation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    /// The sessions that it ended.
+    pub sessions: u64,
+    /// When the last of their access tokens expires by itself; `None` where none is outstanding.
+    pub last_access_expiry: Option<Millis>,
+}
+
+/// A reader of the revocation feed to admit.
+#[derive(Clone, Debug)]
+pub struct NewReader {
+    /// Its id, which its key carries.
+    pub id: ReaderId,
+    /// What a person calls it.
+    pub name: String,
+    /// SHA-256 of its key.
+    pub key_hash: [u8; 32],
+}
+
+/// A reader of the revocation feed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// Its id.
+    pub id: ReaderId,
+    /// What a person calls it.
+    pub name: String,
+    /// SHA-256 of its key.
+    pub key_hash: [u8; 32],
+    /// When it was admitted.
+    pub created_at: Millis,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reader({}, {:?}, redacted)", self.id, self.name)
+    }
+}
+
+/// A key to add.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The key. Its times are offsets from now where the back-end's clock decides: see the fields below.
+    pub key: StoredKeyDraft,
+    /// The id of the newest key of this use that the caller knows; `None`: there is none.
+    pub expected_newest: Option<String>,
+    /// How long after this key is active the older ones go on verifying.
+    pub overlap: Duration,
+}
+
+/// A key without its times.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredKeyDraft {
+    /// See [`StoredKey::kid`].
+    pub kid: String,
+    /// See [`StoredKey::key_use`].
+    pub key_use: countersign_core::keys::KeyUse,
+    /// See [`StoredKey::algorithm`].
+    pub algorithm: String,
+    /// See [`StoredKey::sealed`].
+    pub sealed: Vec<u8>,
+    /// How long it is only published before it is used; zero for the first key.
+    pub active_after: Duration,
+}
+
+impl StoredKeyDraft {
+    /// The key as it is stored at `now`.
+    #[must_use]
+    pub fn at(self, now: Millis) -> StoredKey {
+        StoredKey {
+            kid: self.kid,
+            key_use: self.key_use,
+            algorithm: self.algorithm,
+            sealed: self.sealed,
+            created_at: now,
+            active_from: now + self.active_after,
+            verifies_until: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for StoredKeyDraft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoredKeyDraft({} {} {}, sealed)", self.key_use.as_str(), self.algorithm, self.kid)
+    }
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    /// Only those of this account.
+    pub account: Option<AccountId>,
+    /// Only those of this kind.
+    pub kind: Option<EventKind>,
+    /// Only those before this number.
+    pub before: Option<i64>,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+/// One bounded step of pruning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// The session after which the last step stopped.
+    pub after: Option<SessionId>,
+    /// How many sessions to look at.
+    pub limit: u32,
+    /// How long a dead session is kept, so that its tokens are refused with the true reason.
+    pub keep_sessions: Duration,
+    /// How long events are kept.
+    pub keep_events: Duration,
+}
+
+/// What a [`Sweep`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many sessions were removed.
+    pub sessions: u64,
+    /// How many events were removed.
+    pub events: u64,
+    /// Where to go on; `None` where the sweep came to the end.
+    pub next: Option<SessionId>,
+}
