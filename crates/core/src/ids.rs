@@ -26,6 +26,12 @@ macro_rules! id {
                 self.0.as_bytes()
             }
 
+            /// The UUID itself.
+            #[must_use]
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+
             /// The reverse of [`Self::as_bytes`].
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
