@@ -1,0 +1,158 @@
+//! Settings that are right alone and wrong together. What did not parse is not judged again.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_token::{Algorithm, SigningKey};
+use zeroize::Zeroizing;
+
+use super::layers::Layers;
+use super::show::Show;
+use super::table;
+use super::types::{DatabaseUrl, PasswordHash};
+
+/// The file name of the key that encrypts the signing keys, in the directory of the database.
+const KEY_FILE: &str = "key-encryption.key";
+
+pub(super) fn addresses(layers: &mut Layers, listen: Option<SocketAddr>, metrics: Option<SocketAddr>) {
+    let (Some(listen), Some(metrics)) = (listen, metrics) else { return };
+    let same_host = listen.ip() == metrics.ip() || listen.ip().is_unspecified() || metrics.ip().is_unspecified();
+    if listen.port() != 0 && listen.port() == metrics.port() && same_host {
+        layers.refuse_value(&table::METRICS_LISTEN, format!("must differ from listen, which is {listen}"));
+    }
+}
+
+pub(super) fn lifetimes(
+    layers: &mut Layers,
+    access: Option<Duration>,
+    idle: Option<Duration>,
+    session: Option<Duration>,
+    overlap: Option<Duration>,
+) {
+    if let (Some(session), Some(idle)) = (session, idle)
+        && session < idle
+    {
+        let idle = idle.show();
+        let expected = format!("must be at least refresh_token_idle_lifetime, which is {idle}");
+        layers.refuse_value(&table::SESSION_LIFETIME, expected);
+    }
+    if let (Some(overlap), Some(access)) = (overlap, access)
+        && overlap >= access
+    {
+        let access = access.show();
+        let expected = format!("must be shorter than access_token_lifetime, which is {access}");
+        layers.refuse_value(&table::ROTATION_OVERLAP, expected);
+    }
+}
+
+/// The cost of a hash, where its parts parsed and are strong enough together.
+pub(super) fn password_hash(
+    layers: &mut Layers,
+    memory_kib: Option<u32>,
+    iterations: Option<u32>,
+    parallelism: Option<u32>,
+) -> Option<PasswordHash> {
+    let (Some(memory_kib), Some(iterations), Some(parallelism)) = (memory_kib, iterations, parallelism) else {
+        return None;
+    };
+    let cost = PasswordHash { memory_kib, iterations, parallelism };
+    if !cost.is_strong_enough() {
+        let expected = format!(
+            "is too weak with password_hash_iterations = {iterations}; at least 19456 with 2 (or 47104 with 1, 12288 \
+             with 3, 9216 with 4, 7168 with 5), as OWASP advises"
+        );
+        layers.refuse_value(&table::PASSWORD_HASH_MEMORY_KIB, expected);
+    }
+    Some(cost)
+}
+
+/// The file of the key that encrypts the signing keys: beside the SQLite file unless it is named.
+pub(super) fn key_encryption_key_file(
+    layers: &mut Layers,
+    named: Option<PathBuf>,
+    database: Option<&DatabaseUrl>,
+) -> Option<PathBuf> {
+    match (named, database?) {
+        (Some(named), _) => Some(named),
+        (None, DatabaseUrl::Sqlite(database)) => {
+            let file = database.parent().unwrap_or(Path::new("")).join(KEY_FILE);
+            layers.derived(&table::KEY_ENCRYPTION_KEY_FILE, file.show());
+            Some(file)
+        }
+        (None, DatabaseUrl::Postgres(_)) => {
+            let expected = "must be named with a PostgreSQL database: a file that every node reads, kept apart from it";
+            layers.refuse_value(&table::KEY_ENCRYPTION_KEY_FILE, expected.to_owned());
+            None
+        }
+    }
+}
+
+/// The operator's own keys, read and parsed; the first is the one that signs.
+pub(super) fn signing_keys(layers: &mut Layers, algorithm: Option<Algorithm>, files: &[PathBuf]) -> Vec<SigningKey> {
+    let Some(algorithm) = algorithm else { return Vec::new() };
+    if algorithm == Algorithm::Hs256 && files.len() != 1 {
+        let expected = "must name exactly one file when signing_algorithm is HS256: its secret, at least 32 random \
+                        bytes; `openssl rand -hex 32 > FILE` makes one";
+        layers.refuse_value(&table::SIGNING_KEY_FILES, expected.to_owned());
+        return Vec::new();
+    }
+    let mut keys = Vec::with_capacity(files.len());
+    for file in files {
+        match signing_key(algorithm, file) {
+            Ok(key) => keys.push(key),
+            Err(wrong) => layers.refuse_value(&table::SIGNING_KEY_FILES, format!("{}: {wrong}", file.display())),
+        }
+    }
+    if let (Some(first), Some(file)) = (keys.first(), files.first())
+        && keys.len() == files.len()
+        && first.algorithm() != algorithm
+    {
+        let found = first.algorithm();
+        let expected = format!("{}: is a key for {found}, and the first file signs with {algorithm}", file.display());
+        layers.refuse_value(&table::SIGNING_KEY_FILES, expected);
+    }
+    keys
+}
+
+fn signing_key(algorithm: Algorithm, file: &Path) -> Result<SigningKey, String> {
+    let bytes = Zeroizing::new(read_small(file).map_err(|error| format!("cannot be read: {error}"))?);
+    if algorithm == Algorithm::Hs256 {
+        return SigningKey::from_secret(without_newline(&bytes)).map_err(|wrong| wrong.to_string());
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| "is not PEM text".to_owned())?;
+    SigningKey::from_pem(text).map_err(|wrong| wrong.to_string())
+}
+
+/// Reads a file that has no reason to be large: a device or a disk image named by mistake must not fill the memory.
+fn read_small(file: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+
+    const MOST: u64 = 64 * 1024;
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(std::io::Error::other("it is longer than 64 KiB"));
+    }
+    Ok(bytes)
+}
+
+/// The newline with which tools and editors end a text is no part of the secret; raw bytes are taken as they are.
+fn without_newline(bytes: &[u8]) -> &[u8] {
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    if text.iter().all(u8::is_ascii_graphic) { text } else { bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newline_ends_a_text_and_belongs_to_raw_bytes() {
+        assert_eq!(without_newline(b"abc\n"), b"abc");
+        assert_eq!(without_newline(b"abc\r\n"), b"abc");
+        assert_eq!(without_newline(b"abc"), b"abc");
+        assert_eq!(without_newline(b"\x00\xffc\n"), b"\x00\xffc\n");
+    }
+}

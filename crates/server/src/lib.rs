@@ -1,0 +1,7 @@
+//! Countersign, a login server for anyone's API: how the world talks to it.
+//!
+//! This crate is the outermost layer: settings, listeners, HTTP, the one map from errors to the wire, and the command
+//! line. What Countersign can do stands in the operations crate; what is allowed stands in the core.
+
+pub mod cli;
+pub mod config;
