@@ -178,9 +178,6 @@ impl SigningKey {
             return Err(SignError::TimeOutOfRange);
         }
         let payload = serde_json::to_vec(claims).map_err(|_| SignError::Failed)?;
-        if payload.len() > MAX_TOKEN_BYTES {
-            return Err(SignError::TooLong);
-        }
         let mut token = self.encoded_header.clone() + &base64::encode(&payload);
         let signature = self.raw_signature(token.as_bytes())?;
         token.push('.');

@@ -1,10 +1,11 @@
 //! Key sets: what is published, what is read, what is passed over.
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use countersign_token::{Algorithm, KeyError, KeySet, MAX_KEYS, SigningKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fixtures::{ALGORITHMS, key};
+use crate::fixtures::{ALGORITHMS, encode, key};
 
 fn published(algorithm: Algorithm) -> Value {
     KeySet::new([key(algorithm).verifying_key()]).to_jwks()["keys"][0].clone()
@@ -77,7 +78,20 @@ fn entries_that_are_not_for_us_are_passed_over() {
         jwk[member] = value.into();
         jwk
     };
+    // The same octets, cut at another place: a point all the same to whoever only joins them.
+    let decode = |member: &str| Base64UrlUnpadded::decode_vec(ec[member].as_str().unwrap()).unwrap();
+    let octets = [decode("x"), decode("y")].concat();
+    let mut shifted = with("x", encode(&octets[..31]).into());
+    shifted["y"] = encode(&octets[31..]).into();
+    let modulus = Base64UrlUnpadded::decode_vec(published(Algorithm::Rs256)["n"].as_str().unwrap()).unwrap();
+    let rsa_n = |modulus: &[u8]| rsa("n", &encode(modulus));
+    let even = [&modulus[..383], &[modulus[383] & 0xfe]].concat();
     let others = vec![
+        shifted,
+        rsa_n(&even),
+        rsa_n(&[&[0], &modulus[..]].concat()),
+        rsa_n(&[&[0x7f], &modulus[129..]].concat()),
+        rsa_n(&modulus.repeat(3)),
         json!({}),
         json!(null),
         json!("key"),
