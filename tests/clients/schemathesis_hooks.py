@@ -8,7 +8,7 @@ import schemathesis
 
 URL = os.environ["COUNTERSIGN_URL"]
 # What a 401 says where the token was refused, not the request.
-TOKEN_REFUSED = {"token_expired", "session_revoked", "account_revoked", "everyone_revoked"}
+TOKEN_REFUSED = {"token_expired", "session_revoked", "account_revoked", "everyone_revoked", "session_ended"}
 
 
 def address():
