@@ -122,8 +122,14 @@ impl Email {
         if text.is_empty() {
             return Err(InvalidEmail::Missing);
         }
-        let sound = text.len() <= 254 && !text.chars().any(|c| c.is_control() || c.is_whitespace()) && EmailAddress::is_valid(text);
-        if sound { Ok(Self { shown: text.to_owned(), canonical: text.to_lowercase() }) } else { Err(InvalidEmail::Form) }
+        let sound = text.len() <= 254
+            && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+            && EmailAddress::is_valid(text);
+        if sound {
+            Ok(Self { shown: text.to_owned(), canonical: text.to_lowercase() })
+        } else {
+            Err(InvalidEmail::Form)
+        }
     }
 
     /// An address as a store holds it.
@@ -254,7 +260,9 @@ mod tests {
     #[test]
     fn what_is_no_address() {
         assert_eq!(Email::parse(""), Err(InvalidEmail::Missing));
-        for bad in ["plain", "a@", "@b.example", "a b@c.example", "a@b.example\n", "a\0@b.example", "Name <a@b.example>"] {
+        for bad in
+            ["plain", "a@", "@b.example", "a b@c.example", "a@b.example\n", "a\0@b.example", "Name <a@b.example>"]
+        {
             assert_eq!(Email::parse(bad), Err(InvalidEmail::Form), "{bad:?}");
         }
         assert_eq!(Email::parse(&format!("{}@b.example", "a".repeat(300))), Err(InvalidEmail::Form));

@@ -120,7 +120,13 @@ pub enum Refusal {
 ///
 /// `nonce` is fresh randomness; it is used only where the answer is [`Decision::Rotated`].
 #[must_use]
-pub fn decide(presented: &Presented, found: Option<Found<'_>>, lifetimes: &Lifetimes, nonce: Nonce, now: Millis) -> Decision {
+pub fn decide(
+    presented: &Presented,
+    found: Option<Found<'_>>,
+    lifetimes: &Lifetimes,
+    nonce: Nonce,
+    now: Millis,
+) -> Decision {
     let Some(found) = found else {
         return Decision::Refused(Refusal::UnknownFamily);
     };
@@ -173,12 +179,7 @@ fn current(presented: &Presented, found: Found<'_>, lifetimes: &Lifetimes, nonce
         client: family.client.clone(),
         generation: successor.generation,
         current: successor.hash(),
-        last: Some(LastRotation {
-            previous: family.current,
-            nonce,
-            retry: retry_hash(presented),
-            rotated_at: now,
-        }),
+        last: Some(LastRotation { previous: family.current, nonce, retry: retry_hash(presented), rotated_at: now }),
         idle_expires_at: (now + lifetimes.refresh_token_idle).min(found.session.expires_at),
         access_expires_at: access_expiry(found, lifetimes, now),
         reissues: 0,
@@ -189,7 +190,13 @@ fn current(presented: &Presented, found: Found<'_>, lifetimes: &Lifetimes, nonce
 }
 
 /// The parent of the current token: an honest retry, or a replay.
-fn parent(presented: &Presented, found: Found<'_>, last: &LastRotation, lifetimes: &Lifetimes, now: Millis) -> Decision {
+fn parent(
+    presented: &Presented,
+    found: Found<'_>,
+    last: &LastRotation,
+    lifetimes: &Lifetimes,
+    now: Millis,
+) -> Decision {
     if presented.token.hash() != last.previous {
         return Decision::Replayed(Replay::OtherSecret);
     }
@@ -224,9 +231,7 @@ fn access_expiry(found: Found<'_>, lifetimes: &Lifetimes, now: Millis) -> Millis
 
 /// The family of a session that begins now with `token`.
 #[must_use]
-pub fn begin(
-    token: &RefreshToken, client: ClientId, session: &Session, lifetimes: &Lifetimes, now: Millis,
-) -> Family {
+pub fn begin(token: &RefreshToken, client: ClientId, session: &Session, lifetimes: &Lifetimes, now: Millis) -> Family {
     Family {
         id: token.family,
         client,

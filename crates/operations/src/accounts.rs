@@ -1,0 +1,251 @@
+//! Accounts: registering them, and what an operator does to them.
+
+use std::net::IpAddr;
+
+use countersign_core::accounts::{Account, Email, InvalidEmail, InvalidUsername, Username};
+use countersign_core::events::{Actor, Origin};
+use countersign_core::ids::AccountId;
+use countersign_core::passwords::{InvalidPassword, Password, WeakPassword};
+use countersign_core::roles::Roles;
+use countersign_store::StoreError;
+use countersign_store::verbs::{NewAccount, Registered};
+use zeroize::Zeroizing;
+
+use crate::callers::Caller;
+use crate::hashing::HashingError;
+use crate::policy::Registration;
+use crate::throttles::Throttled;
+use crate::{Countersign, random};
+
+/// What somebody who registers has typed.
+pub struct NewRegistration {
+    /// The wanted name.
+    pub username: String,
+    /// Their address.
+    pub email: String,
+    /// The wanted password.
+    pub password: Zeroizing<String>,
+}
+
+/// What is wrong with a registration, field by field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InvalidRegistration {
+    /// The name.
+    pub username: Option<InvalidUsername>,
+    /// The address.
+    pub email: Option<InvalidEmail>,
+    /// The password.
+    pub password: Option<UnfitPassword>,
+}
+
+/// Why a password cannot be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitPassword {
+    /// It is no password at all.
+    #[error(transparent)]
+    Invalid(#[from] InvalidPassword),
+    /// It is too weak.
+    #[error(transparent)]
+    Weak(#[from] WeakPassword),
+}
+
+/// Why an account was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Something that was typed is unfit.
+    #[error("the registration is invalid")]
+    Invalid(InvalidRegistration),
+    /// Somebody has the name.
+    #[error("the username is taken")]
+    UsernameTaken,
+    /// Somebody has the address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// Registration is closed.
+    #[error("registration is closed")]
+    Closed,
+    /// Only an administrator may do this.
+    #[error("only an administrator may register administrators")]
+    Forbidden,
+    /// Too many registrations came from the address.
+    #[error("too many registrations")]
+    Throttled(Throttled),
+    /// The password was not hashed.
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Registers an account for whoever asks, with the role User.
+///
+/// # Errors
+/// See [`RegisterError`].
+pub async fn register(
+    countersign: &Countersign,
+    new: NewRegistration,
+    address: Option<IpAddr>,
+) -> Result<Account, RegisterError> {
+    if countersign.policy.registration == Registration::Closed {
+        return Err(RegisterError::Closed);
+    }
+    let origin = Origin { actor: Actor::Anonymous, address };
+    let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
+    countersign.throttles.register(address, countersign.clock.now()).map_err(RegisterError::Throttled)?;
+    create(countersign, new, Roles::user(), origin).await
+}
+
+/// Registers an administrator, for an administrator.
+///
+/// # Errors
+/// See [`RegisterError`].
+pub async fn register_admin(
+    countersign: &Countersign,
+    caller: &Caller,
+    new: NewRegistration,
+    address: Option<IpAddr>,
+) -> Result<Account, RegisterError> {
+    if !caller.is_admin() {
+        return Err(RegisterError::Forbidden);
+    }
+    let origin = Origin { actor: Actor::Account(caller.account.id), address };
+    let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
+    create(countersign, new, Roles::admin(), origin).await
+}
+
+/// Makes an account for the operator on the command line.
+///
+/// # Errors
+/// See [`RegisterError`].
+pub async fn create_by_operator(
+    countersign: &Countersign,
+    new: NewRegistration,
+    roles: Roles,
+) -> Result<Account, RegisterError> {
+    let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
+    create(countersign, new, roles, Origin::COMMAND_LINE).await
+}
+
+/// A registration whose fields are all fit.
+struct Checked {
+    username: Username,
+    email: Email,
+    password: Password,
+}
+
+impl Checked {
+    /// Looks at every field, so that all faults are told at once.
+    fn check(countersign: &Countersign, new: NewRegistration) -> Result<Self, InvalidRegistration> {
+        let password = fit_password(countersign, new.password, &[&new.username, &new.email]);
+        let email = Email::parse(&new.email);
+        let username = Username::parse(&new.username).and_then(|username| {
+            match &email {
+                Ok(email) => username.suits(email)?,
+                Err(_) => {}
+            }
+            Ok(username)
+        });
+        match (username, email, password) {
+            (Ok(username), Ok(email), Ok(password)) => Ok(Self { username, email, password }),
+            (username, email, password) => {
+                Err(InvalidRegistration { username: username.err(), email: email.err(), password: password.err() })
+            }
+        }
+    }
+}
+
+/// Reads a new password and asks the policy.
+pub(crate) fn fit_password(
+    countersign: &Countersign,
+    text: Zeroizing<String>,
+    context: &[&str],
+) -> Result<Password, UnfitPassword> {
+    let password = Password::parse(text)?;
+    countersign.policy.passwords.check(&password, context)?;
+    Ok(password)
+}
+
+async fn create(
+    countersign: &Countersign,
+    new: Checked,
+    roles: Roles,
+    origin: Origin,
+) -> Result<Account, RegisterError> {
+    let new = NewAccount {
+        id: AccountId::new(random::id(countersign.clock.now())),
+        username: new.username,
+        email: new.email,
+        password: countersign.hasher.hash(new.password).await?,
+        roles,
+    };
+    match countersign.store.register(new, origin).await? {
+        Registered::Done(account) => {
+            metrics::counter!("countersign_registrations_total").increment(1);
+            Ok(account)
+        }
+        Registered::UsernameTaken => Err(RegisterError::UsernameTaken),
+        Registered::EmailTaken => Err(RegisterError::EmailTaken),
+    }
+}
+
+/// Why an operator's change of an account did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManageError {
+    /// There is no account of that name.
+    #[error("there is no account named {0:?}")]
+    NotFound(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The account with this name.
+///
+/// # Errors
+/// See [`ManageError`].
+pub async fn named(countersign: &Countersign, name: &str) -> Result<Account, ManageError> {
+    let missing = || ManageError::NotFound(name.to_owned());
+    let username = Username::parse(name).map_err(|_| missing())?;
+    countersign.store.account_named(&username).await?.ok_or_else(missing)
+}
+
+/// Accounts in the order of their names, a page at a time.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn list(countersign: &Countersign, after: Option<&Username>, limit: u32) -> Result<Vec<Account>, StoreError> {
+    countersign.store.accounts(after, limit).await
+}
+
+/// Sets the roles of an account: its access tokens die, its sessions live and bring the new roles at their next refresh.
+///
+/// # Errors
+/// See [`ManageError`].
+pub async fn set_roles(countersign: &Countersign, name: &str, roles: Roles) -> Result<(), ManageError> {
+    let account = named(countersign, name).await?;
+    let done = countersign.store.set_roles(account.id, roles, Origin::COMMAND_LINE).await?;
+    done.map(|_| ()).ok_or_else(|| ManageError::NotFound(name.to_owned()))
+}
+
+/// Disables an account and ends its sessions.
+///
+/// # Errors
+/// See [`ManageError`].
+pub async fn disable(countersign: &Countersign, name: &str) -> Result<(), ManageError> {
+    let account = named(countersign, name).await?;
+    let done = countersign.store.disable_account(account.id, Origin::COMMAND_LINE).await?;
+    done.map(|_| ()).ok_or_else(|| ManageError::NotFound(name.to_owned()))
+}
+
+/// Enables an account again.
+///
+/// # Errors
+/// See [`ManageError`].
+pub async fn enable(countersign: &Countersign, name: &str) -> Result<(), ManageError> {
+    let account = named(countersign, name).await?;
+    let done = countersign.store.enable_account(account.id, Origin::COMMAND_LINE).await?;
+    done.ok_or_else(|| ManageError::NotFound(name.to_owned()))
+}

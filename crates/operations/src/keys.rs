@@ -1,0 +1,333 @@
+//! Keys: read from the store or from files, parsed once, changed without anybody noticing.
+//!
+//! A new signing key is published before it signs, so that every verifier has fetched it by then; an old one verifies until
+//! the last token that it signed has expired. The keys that tag refresh tokens follow the same path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use countersign_core::events::Origin;
+use countersign_core::keys::{KeyPhase, KeyUse, StoredKey};
+use countersign_core::secret::Secret;
+use countersign_core::sessions::refresh_token::{TagKey, TagKeys};
+use countersign_core::time::Millis;
+use countersign_store::verbs::{NewKey, StoredKeyDraft};
+use countersign_store::{Clock, Store, StoreError};
+use countersign_token::{Algorithm, KeySet, MAX_LEEWAY_SECONDS, SigningKey};
+
+use crate::policy::Policy;
+use crate::sealing::KeyEncryptionKey;
+use crate::{Countersign, random};
+
+/// For how long verifiers may keep the published key set (`Cache-Control: max-age`), and so for how long a new key is
+/// published before it signs.
+pub const PUBLISHED_AHEAD: Duration = Duration::from_secs(300);
+
+/// Where signing keys come from. The keys that tag refresh tokens are always in the store.
+#[derive(Debug)]
+pub struct KeySource {
+    /// Opens the keys in the store.
+    pub encryption: KeyEncryptionKey,
+    /// Which keys sign.
+    pub signing: SigningSource,
+}
+
+/// Which keys sign access tokens.
+#[derive(Debug)]
+pub enum SigningSource {
+    /// Keys that Countersign makes and keeps in the store, for this algorithm.
+    Generated(Algorithm),
+    /// Keys that the operator brings: the first signs, all verify.
+    Brought(Vec<Arc<SigningKey>>),
+}
+
+/// Why keys could not be read or made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key could not be made or parsed.
+    #[error(transparent)]
+    Key(#[from] countersign_token::KeyError),
+    /// A key in the store was sealed with another key-encryption key.
+    #[error("key {0} in the database cannot be opened: the key-encryption key is not the one it was sealed with")]
+    OtherEncryptionKey(String),
+    /// `signing_key_files` names none.
+    #[error("no signing key: signing_key_files is empty")]
+    NoKey,
+    /// The ring of tag keys has no free number.
+    #[error("255 refresh-tag keys are in use; wait until an older one has retired")]
+    RingFull,
+    /// Keys that the operator brings cannot be rotated by a command.
+    #[error("signing keys come from signing_key_files: put the new key first in that list and restart")]
+    Brought,
+    /// Somebody else rotated at the same moment.
+    #[error("the keys were rotated by somebody else at the same moment; look at `countersign key list`")]
+    Raced,
+}
+
+/// The keys in use, replaced as a whole.
+pub(crate) struct KeyRing {
+    source: KeySource,
+    current: ArcSwap<Keys>,
+}
+
+/// The keys in use at one moment.
+pub(crate) struct Keys {
+    /// Signs access tokens.
+    pub(crate) signing: Arc<SigningKey>,
+    /// Verifies them: what is published, and a shared secret where HS256 is used.
+    pub(crate) verifying: Arc<KeySet>,
+    /// Tags refresh tokens.
+    pub(crate) tags: TagKeys,
+    /// Signing keys that were parsed before, by id.
+    parsed: HashMap<String, Arc<SigningKey>>,
+}
+
+/// A key in a list.
+#[derive(Clone, Debug)]
+pub struct ListedKey {
+    /// Its id.
+    pub kid: String,
+    /// What it is for.
+    pub key_use: KeyUse,
+    /// The JOSE name of its algorithm.
+    pub algorithm: String,
+    /// What it does now.
+    pub phase: KeyPhase,
+    /// When it was made; `None`: the operator brought it.
+    pub created_at: Option<Millis>,
+    /// From when it is used for new tokens.
+    pub active_from: Option<Millis>,
+    /// Until when it verifies, once another has taken its place.
+    pub verifies_until: Option<Millis>,
+}
+
+impl KeyRing {
+    pub(crate) async fn open(
+        store: &dyn Store,
+        clock: &Clock,
+        policy: &Policy,
+        source: KeySource,
+    ) -> Result<Self, KeyError> {
+        if let SigningSource::Generated(algorithm) = source.signing {
+            let newest = store.keys(KeyUse::Signing).await?.pop();
+            if newest.as_ref().is_none_or(|key| key.algorithm != algorithm.as_str()) {
+                add_signing_key(store, policy, &source.encryption, algorithm, newest, false).await?;
+            }
+        }
+        if store.keys(KeyUse::RefreshTag).await?.is_empty() {
+            add_tag_key(store, policy, &source.encryption, &[], false).await?;
+        }
+        let keys = read(store, clock, &source, &HashMap::new()).await?;
+        Ok(Self { source, current: ArcSwap::from_pointee(keys) })
+    }
+
+    pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Keys>> {
+        self.current.load()
+    }
+
+    /// Reads the keys again: others may have added some, and time moves every key on.
+    pub(crate) async fn reload(&self, store: &dyn Store, clock: &Clock) -> Result<(), KeyError> {
+        let keys = read(store, clock, &self.source, &self.current().parsed).await?;
+        self.current.store(Arc::new(keys));
+        Ok(())
+    }
+}
+
+impl Countersign {
+    /// The keys that verify access tokens now.
+    #[must_use]
+    pub fn verifying_keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.current().verifying)
+    }
+}
+
+/// Makes new keys: one that will sign once every verifier can know it, and one that tags refresh tokens.
+///
+/// `now` skips the time of publication: for a key that leaked. Verifiers that have fetched the set within the last minutes may
+/// refuse new tokens until they fetch it again.
+///
+/// # Errors
+/// See [`KeyError`].
+pub async fn rotate(countersign: &Countersign, now: bool) -> Result<(), KeyError> {
+    let SigningSource::Generated(algorithm) = countersign.keys.source.signing else {
+        return Err(KeyError::Brought);
+    };
+    let (store, policy) = (&*countersign.store, &countersign.policy);
+    let encryption = &countersign.keys.source.encryption;
+    let newest = store.keys(KeyUse::Signing).await?.pop();
+    if !add_signing_key(store, policy, encryption, algorithm, newest, now).await? {
+        return Err(KeyError::Raced);
+    }
+    let tags = store.keys(KeyUse::RefreshTag).await?;
+    if !add_tag_key(store, policy, encryption, &tags, now).await? {
+        return Err(KeyError::Raced);
+    }
+    countersign.keys.reload(store, &countersign.clock).await
+}
+
+/// Every key, with what it does now.
+///
+/// # Errors
+/// See [`KeyError`].
+pub async fn list(countersign: &Countersign) -> Result<Vec<ListedKey>, KeyError> {
+    let now = countersign.clock.now();
+    let mut listed = vec![];
+    if let SigningSource::Brought(keys) = &countersign.keys.source.signing {
+        listed.extend(keys.iter().enumerate().map(|(position, key)| ListedKey {
+            kid: key.kid().to_owned(),
+            key_use: KeyUse::Signing,
+            algorithm: key.algorithm().to_string(),
+            phase: if position == 0 { KeyPhase::Active } else { KeyPhase::Verifying },
+            created_at: None,
+            active_from: None,
+            verifies_until: None,
+        }));
+    }
+    let brought = !listed.is_empty();
+    for key_use in [KeyUse::Signing, KeyUse::RefreshTag] {
+        let rows = countersign.store.keys(key_use).await?;
+        for (position, row) in rows.iter().enumerate() {
+            let phase = match row.phase(rows.get(position + 1).map(|next| next.active_from), now) {
+                // Beside keys that the operator brought, those in the store sign nothing.
+                KeyPhase::Active | KeyPhase::Published if brought && key_use == KeyUse::Signing => KeyPhase::Verifying,
+                phase => phase,
+            };
+            listed.push(ListedKey {
+                kid: row.kid.clone(),
+                key_use,
+                algorithm: row.algorithm.clone(),
+                phase,
+                created_at: Some(row.created_at),
+                active_from: Some(row.active_from),
+                verifies_until: row.verifies_until,
+            });
+        }
+    }
+    Ok(listed)
+}
+
+async fn add_signing_key(
+    store: &dyn Store,
+    policy: &Policy,
+    encryption: &KeyEncryptionKey,
+    algorithm: Algorithm,
+    newest: Option<StoredKey>,
+    now: bool,
+) -> Result<bool, KeyError> {
+    let key = SigningKey::generate(algorithm)?;
+    let sealed = encryption
+        .seal(KeyUse::Signing, key.kid(), &key.to_secret_bytes()?)
+        .map_err(|_| KeyError::OtherEncryptionKey(key.kid().to_owned()))?;
+    let leeway = Duration::from_secs(MAX_LEEWAY_SECONDS.unsigned_abs());
+    let new = NewKey {
+        key: StoredKeyDraft {
+            kid: key.kid().to_owned(),
+            key_use: KeyUse::Signing,
+            algorithm: algorithm.as_str().to_owned(),
+            sealed,
+            active_after: if newest.is_none() || now { Duration::ZERO } else { PUBLISHED_AHEAD },
+        },
+        expected_newest: newest.map(|key| key.kid),
+        overlap: policy.lifetimes.access_token + leeway,
+    };
+    Ok(store.add_key(new, Origin::SERVER).await?)
+}
+
+async fn add_tag_key(
+    store: &dyn Store,
+    policy: &Policy,
+    encryption: &KeyEncryptionKey,
+    present: &[StoredKey],
+    now: bool,
+) -> Result<bool, KeyError> {
+    let taken: Vec<u8> = present.iter().filter_map(|key| key.kid.parse().ok()).collect();
+    let newest = taken.last().copied().unwrap_or(0);
+    let id = (1..=u8::MAX).map(|step| newest.wrapping_add(step)).find(|id| *id != 0 && !taken.contains(id));
+    let kid = id.ok_or(KeyError::RingFull)?.to_string();
+    let secret: [u8; 32] = random::bytes();
+    let sealed =
+        encryption.seal(KeyUse::RefreshTag, &kid, &secret).map_err(|_| KeyError::OtherEncryptionKey(kid.clone()))?;
+    let new = NewKey {
+        key: StoredKeyDraft {
+            kid,
+            key_use: KeyUse::RefreshTag,
+            algorithm: "HMAC-SHA256".to_owned(),
+            sealed,
+            active_after: if present.is_empty() || now { Duration::ZERO } else { PUBLISHED_AHEAD },
+        },
+        expected_newest: present.last().map(|key| key.kid.clone()),
+        overlap: policy.lifetimes.refresh_token_idle,
+    };
+    Ok(store.add_key(new, Origin::SERVER).await?)
+}
+
+/// Reads what the store holds and what the operator brought, and finds out what each key does now.
+async fn read(
+    store: &dyn Store,
+    clock: &Clock,
+    source: &KeySource,
+    known: &HashMap<String, Arc<SigningKey>>,
+) -> Result<Keys, KeyError> {
+    let now = clock.now();
+    let mut parsed = HashMap::new();
+    let mut verifying = vec![];
+    let mut active = None;
+    if let SigningSource::Brought(keys) = &source.signing {
+        verifying.extend(keys.iter().map(|key| key.verifying_key()));
+        active = keys.first().map(Arc::clone);
+    }
+    let brought = active.is_some();
+    for row in in_use(store.keys(KeyUse::Signing).await?, now) {
+        let key = match known.get(&row.kid) {
+            Some(key) => Arc::clone(key),
+            None => Arc::new(open_signing_key(&source.encryption, &row)?),
+        };
+        verifying.push(key.verifying_key());
+        // Oldest first: the last that is active signs. Where none is yet, by a clock that was set back, the oldest does.
+        if !brought && (active.is_none() || now >= row.active_from) {
+            active = Some(Arc::clone(&key));
+        }
+        parsed.insert(row.kid, key);
+    }
+    let signing = active.ok_or(KeyError::NoKey)?;
+    let tags = read_tags(in_use(store.keys(KeyUse::RefreshTag).await?, now), &source.encryption, now)?;
+    Ok(Keys { signing, verifying: Arc::new(KeySet::new(verifying)), tags, parsed })
+}
+
+fn in_use(mut rows: Vec<StoredKey>, now: Millis) -> Vec<StoredKey> {
+    rows.retain(|row| row.phase(None, now) != KeyPhase::Retired);
+    rows
+}
+
+fn open_signing_key(encryption: &KeyEncryptionKey, row: &StoredKey) -> Result<SigningKey, KeyError> {
+    let other = || KeyError::OtherEncryptionKey(row.kid.clone());
+    let secret = encryption.open(KeyUse::Signing, &row.kid, &row.sealed).map_err(|_| other())?;
+    let algorithm = row.algorithm.parse().map_err(|_| other())?;
+    Ok(SigningKey::from_secret_bytes(algorithm, &secret)?)
+}
+
+fn read_tags(rows: Vec<StoredKey>, encryption: &KeyEncryptionKey, now: Millis) -> Result<TagKeys, KeyError> {
+    let mut ring = vec![];
+    let mut active = 0;
+    for row in rows {
+        let other = || KeyError::OtherEncryptionKey(row.kid.clone());
+        let secret = encryption.open(KeyUse::RefreshTag, &row.kid, &row.sealed).map_err(|_| other())?;
+        let bytes: [u8; 32] = secret.as_slice().try_into().map_err(|_| other())?;
+        let id = row.kid.parse().map_err(|_| other())?;
+        if now >= row.active_from {
+            active = ring.len();
+        }
+        ring.push(TagKey::new(id, &Secret::new(bytes)));
+    }
+    if ring.is_empty() {
+        return Err(KeyError::NoKey);
+    }
+    let newest = ring.swap_remove(active);
+    Ok(TagKeys::new(newest, ring))
+}

@@ -1,0 +1,92 @@
+//! What Countersign can do: one async function per use case.
+//!
+//! An operation checks who asks, calls one atomic verb of the store, and answers with a value or one of a few errors. It knows
+//! neither HTTP nor SQL. Everything shared by the operations of one process hangs on [`Countersign`].
+
+pub mod accounts;
+pub mod callers;
+pub mod events;
+pub mod hashing;
+pub mod keys;
+pub mod passwords;
+pub mod policy;
+mod random;
+pub mod revocations;
+mod sealing;
+pub mod sessions;
+pub mod throttles;
+mod tokens;
+pub mod upkeep;
+
+use std::sync::Arc;
+
+use countersign_store::{Clock, Store, StoreError};
+
+use crate::hashing::Hasher;
+use crate::keys::{KeyError, KeyRing, KeySource};
+use crate::policy::Policy;
+use crate::revocations::Feed;
+use crate::throttles::Throttles;
+
+pub use sealing::KeyEncryptionKey;
+pub use tokens::TokenPair;
+
+/// One running Countersign: its store, its policy, and what it keeps in memory.
+pub struct Countersign {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) policy: Policy,
+    pub(crate) hasher: Hasher,
+    pub(crate) keys: KeyRing,
+    pub(crate) throttles: Throttles,
+    pub(crate) feed: Feed,
+}
+
+/// Why a Countersign could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys could not be read or made.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl Countersign {
+    /// Reads the keys (makes them where there are none) and the state of revocation.
+    ///
+    /// Nothing runs in the background until [`upkeep::run`] is driven.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        policy: Policy,
+        hasher: Hasher,
+        keys: KeySource,
+    ) -> Result<Arc<Self>, StartError> {
+        store.note_access_lifetime(policy.lifetimes.access_token).await?;
+        let keys = KeyRing::open(&*store, &clock, &policy, keys).await?;
+        let feed = Feed::default();
+        feed.catch_up(&*store).await?;
+        let throttles = Throttles::new(policy.throttles);
+        Ok(Arc::new(Self { store, clock, policy, hasher, keys, throttles, feed }))
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Answers where the store can read and write.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.store.ready().await
+    }
+}

@@ -1,0 +1,94 @@
+//! Passwords: changed by their owner, set by the operator.
+
+use std::net::IpAddr;
+
+use countersign_core::events::{Actor, Origin};
+use countersign_core::passwords::Password;
+use countersign_store::StoreError;
+use countersign_store::verbs::{PasswordChange, PasswordWritten};
+use zeroize::Zeroizing;
+
+use crate::Countersign;
+use crate::accounts::{ManageError, UnfitPassword, fit_password, named};
+use crate::callers::Caller;
+use crate::hashing::{HashingError, Match};
+use crate::throttles::{Target, Throttled};
+
+/// Why a password was not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The present password is another one.
+    #[error("the current password is wrong")]
+    CurrentWrong,
+    /// The new one cannot be set.
+    #[error(transparent)]
+    Unfit(#[from] UnfitPassword),
+    /// The present password was guessed wrong too often.
+    #[error("too many attempts")]
+    Throttled(Throttled),
+    /// Nothing was hashed.
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+    /// The account is gone.
+    #[error(transparent)]
+    Manage(#[from] ManageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Changes the caller's password and ends all of their other sessions.
+///
+/// # Errors
+/// See [`ChangeError`].
+pub async fn change(
+    countersign: &Countersign,
+    caller: &Caller,
+    current: Zeroizing<String>,
+    new: Zeroizing<String>,
+    address: Option<IpAddr>,
+) -> Result<(), ChangeError> {
+    let account = &caller.account;
+    let new = fit_password(countersign, new, &[account.username.as_str(), account.email.as_str()])?;
+    let current = Password::parse(current).map_err(|_| ChangeError::CurrentWrong)?;
+    // Whoever holds a stolen access token must not have more guesses here than at the sign-in.
+    let target = Target::Account(account.id.as_bytes());
+    let taken = countersign
+        .throttles
+        .sign_in(target, address, true, countersign.clock.now())
+        .map_err(ChangeError::Throttled)?;
+    let credentials = countersign.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
+    if countersign.hasher.verify(current, credentials.password.clone()).await? == Match::No {
+        return Err(ChangeError::CurrentWrong);
+    }
+    countersign.throttles.give_back(taken);
+    let change = PasswordChange {
+        account: account.id,
+        expected: Some(credentials.password),
+        new: countersign.hasher.hash(new).await?,
+        keep: Some(caller.session),
+    };
+    let origin = Origin { actor: Actor::Account(account.id), address };
+    match countersign.store.write_password(change, origin).await? {
+        PasswordWritten::Done(_) => Ok(countersign.feed.catch_up(&*countersign.store).await?),
+        PasswordWritten::NoSuchAccount | PasswordWritten::Superseded => Err(ChangeError::CurrentWrong),
+    }
+}
+
+/// Sets the password of an account for the operator, and ends all of its sessions.
+///
+/// # Errors
+/// See [`ChangeError`].
+pub async fn set_by_operator(countersign: &Countersign, name: &str, new: Zeroizing<String>) -> Result<(), ChangeError> {
+    let account = named(countersign, name).await?;
+    let new = fit_password(countersign, new, &[account.username.as_str(), account.email.as_str()])?;
+    let change =
+        PasswordChange { account: account.id, expected: None, new: countersign.hasher.hash(new).await?, keep: None };
+    match countersign.store.write_password(change, Origin::COMMAND_LINE).await? {
+        PasswordWritten::Done(_) => Ok(()),
+        PasswordWritten::NoSuchAccount | PasswordWritten::Superseded => {
+            Err(ManageError::NotFound(name.to_owned()).into())
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The one place that draws random numbers for operations.
+
+use countersign_core::time::Millis;
+use uuid::Uuid;
+
+/// `N` bytes from the system's generator.
+///
+/// # Panics
+/// Where the operating system has no randomness to give: nothing this program does would be safe then.
+#[expect(clippy::disallowed_methods, reason = "the one place where operations draw randomness")]
+#[expect(clippy::expect_used, reason = "without randomness every further step would be unsafe")]
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// An id that sorts by the time it was drawn (UUID version 7, RFC 9562 §5.7), so that rows written together lie together.
+pub(crate) fn id(now: Millis) -> Uuid {
+    let milliseconds = u64::try_from(now.get()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &bytes()).into_uuid()
+}

@@ -1,0 +1,291 @@
+//! The revocation feed: kept in memory, served to resource servers, and who may read it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use countersign_core::events::{Origin, Revocation, RevocationScope};
+use countersign_core::ids::{Incarnation, ReaderId};
+use countersign_core::time::Millis;
+use countersign_store::verbs::{FeedPosition, NewReader, Reader};
+use countersign_store::{Store, StoreError};
+use countersign_token::AccessClaims;
+use countersign_token::revocation::{self as wire, FeedEvent, FeedPage, RevocationView, RevokedReason};
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::{Countersign, random};
+
+/// What every reader key begins with, so that secret scanners can find a leaked one.
+pub const READER_KEY_PREFIX: &str = "cs_rk_";
+
+/// The longest that a reader may ask to wait.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How many revocations are read from the store at once.
+const PAGE: u32 = 1000;
+
+/// The revocations that may still matter, in memory.
+pub(crate) struct Feed {
+    state: RwLock<State>,
+    /// One reader of the store at a time, so that pages are applied in order.
+    reading: Mutex<()>,
+    moved: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    incarnation: Option<Incarnation>,
+    seq: u64,
+    /// Revocations up to this number may have been forgotten: a cursor before it needs a snapshot.
+    floor: u64,
+    everyone: i64,
+    events: Vec<(FeedEvent, Millis)>,
+    view: RevocationView,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { state: RwLock::default(), reading: Mutex::new(()), moved: watch::channel(0).0 }
+    }
+}
+
+impl Feed {
+    /// Reads what the store knows and this process does not.
+    pub(crate) async fn catch_up(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let _reading = self.reading.lock().await;
+        let position = store.feed_position().await?;
+        let (mut after, fresh) = {
+            let state = self.state.read();
+            let fresh = state.incarnation != Some(position.incarnation) || position.seq < state.seq;
+            (if fresh { 0 } else { state.seq }, fresh)
+        };
+        let mut revocations = vec![];
+        while fresh || after < position.seq {
+            let page = store.revocations(after, PAGE).await?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = last.feed_seq;
+            let full = page.len() >= PAGE as usize;
+            revocations.extend(page);
+            if !full {
+                break;
+            }
+        }
+        let seq = after.max(position.seq);
+        if fresh || seq > self.state.read().seq {
+            self.state.write().apply(position, seq, fresh, &revocations);
+            self.moved.send_replace(seq);
+        }
+        Ok(())
+    }
+
+    fn page(&self, cursor: Option<(Incarnation, u64)>) -> FeedPage {
+        let state = self.state.read();
+        let follows = cursor.filter(|(incarnation, after)| {
+            Some(*incarnation) == state.incarnation && (state.floor..=state.seq).contains(after)
+        });
+        let incarnation = state.incarnation.map_or_else(String::new, |incarnation| incarnation.to_string());
+        let Some((_, after)) = follows else {
+            let everyone =
+                FeedEvent { seq: state.seq, revocation: wire::Revocation::Everyone { epoch: state.everyone } };
+            let events = state.events.iter().map(|(event, _)| *event).chain([everyone]).collect();
+            return FeedPage { incarnation, seq: state.seq, snapshot: true, events };
+        };
+        let from = state.events.partition_point(|(event, _)| event.seq <= after);
+        let events = state.events[from..].iter().map(|(event, _)| *event).collect();
+        FeedPage { incarnation, seq: state.seq, snapshot: false, events }
+    }
+
+    /// Forgets revocations whose access tokens have all expired.
+    pub(crate) fn forget_expired(&self, now: Millis) {
+        let mut state = self.state.write();
+        // Only a leading run is dropped, so that what is left has no gaps above the floor.
+        let leading = state.events.iter().take_while(|(_, expires)| *expires <= now).count();
+        if let Some((event, _)) = leading.checked_sub(1).and_then(|last| state.events.get(last)) {
+            state.floor = event.seq;
+        }
+        state.events.drain(..leading);
+        state.view.forget_expired(now.unix_seconds());
+    }
+}
+
+impl State {
+    fn apply(&mut self, position: FeedPosition, seq: u64, fresh: bool, revocations: &[Revocation]) {
+        if fresh {
+            *self = Self::default();
+            self.floor = revocations.first().map_or(seq, |first| first.feed_seq.saturating_sub(1));
+        }
+        self.incarnation = Some(position.incarnation);
+        self.seq = seq;
+        self.everyone = self.everyone.max(position.global_epoch.get());
+        let mut events: Vec<FeedEvent> = revocations.iter().map(on_the_wire).collect();
+        self.events.extend(events.iter().copied().zip(revocations.iter().map(kept_until)));
+        events.push(FeedEvent { seq, revocation: wire::Revocation::Everyone { epoch: self.everyone } });
+        let page = FeedPage { incarnation: position.incarnation.to_string(), seq, snapshot: fresh, events };
+        if let Err(error) = self.view.apply(&page) {
+            tracing::error!(%error, "the revocation feed of the store contradicts itself");
+        }
+    }
+}
+
+fn on_the_wire(revocation: &Revocation) -> FeedEvent {
+    // Rounded up: a token lives through the second in which it expires.
+    let expires = revocation.expires_at.unix_seconds() + 1;
+    let said = match revocation.scope {
+        RevocationScope::Session(session) => wire::Revocation::Session { sid: session.as_uuid(), expires },
+        RevocationScope::Account(account, version) => {
+            wire::Revocation::Account { sub: account.as_uuid(), version: version.get(), expires }
+        }
+        RevocationScope::Everyone(epoch) => wire::Revocation::Everyone { epoch: epoch.get() },
+    };
+    FeedEvent { seq: revocation.feed_seq, revocation: said }
+}
+
+/// Kept a little longer than its tokens live, for readers whose clocks are behind.
+fn kept_until(revocation: &Revocation) -> Millis {
+    revocation.expires_at + Duration::from_secs(countersign_token::MAX_LEEWAY_SECONDS.unsigned_abs())
+}
+
+/// Where a reader of the feed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The history that its number belongs to.
+    pub incarnation: Incarnation,
+    /// The last number that it has.
+    pub after: u64,
+}
+
+/// The revocations after a reader's cursor; where there are none, it waits for one for as long as the reader wants.
+///
+/// Without a cursor, with one of another history, or with one that is too old, the answer is a snapshot.
+pub async fn read(countersign: &Countersign, cursor: Option<Cursor>, wait: Duration) -> FeedPage {
+    let cursor = cursor.map(|cursor| (cursor.incarnation, cursor.after));
+    let mut moved = countersign.feed.moved.subscribe();
+    let page = countersign.feed.page(cursor);
+    if page.snapshot || !page.events.is_empty() {
+        return page;
+    }
+    match timeout(wait.min(LONGEST_WAIT), moved.wait_for(|seq| *seq != page.seq)).await {
+        Ok(_) => countersign.feed.page(cursor),
+        Err(_) => page,
+    }
+}
+
+impl Countersign {
+    /// Whether an access token that verified is revoked, from memory.
+    ///
+    /// # Errors
+    /// Why it is.
+    pub fn check_revoked(&self, claims: &AccessClaims) -> Result<(), RevokedReason> {
+        self.feed.state.read().view.check(claims)
+    }
+}
+
+/// A key with which a resource server reads the feed: wiped when dropped, hidden in Debug.
+pub struct ReaderKey {
+    id: ReaderId,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+impl ReaderKey {
+    /// The text to hand to the reader, once.
+    #[must_use]
+    pub fn expose(&self) -> Zeroizing<String> {
+        let bytes = Zeroizing::new([self.id.as_bytes().as_slice(), self.secret.as_slice()].concat());
+        Zeroizing::new(format!("{READER_KEY_PREFIX}{}", *Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes))))
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        sha256(&*self.secret)
+    }
+}
+
+impl fmt::Debug for ReaderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReaderKey({}, redacted)", self.id)
+    }
+}
+
+/// A text is no reader key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a reader key")]
+pub struct NoReaderKey;
+
+impl FromStr for ReaderKey {
+    type Err = NoReaderKey;
+
+    fn from_str(text: &str) -> Result<Self, NoReaderKey> {
+        let encoded = text.strip_prefix(READER_KEY_PREFIX).filter(|encoded| encoded.len() == 64).ok_or(NoReaderKey)?;
+        let mut bytes = Zeroizing::new([0; 48]);
+        Base64UrlUnpadded::decode(encoded, &mut *bytes).map_err(|_| NoReaderKey)?;
+        let (id, secret) = bytes.split_first_chunk::<16>().ok_or(NoReaderKey)?;
+        let secret = secret.try_into().map_err(|_| NoReaderKey)?;
+        Ok(Self { id: ReaderId::from_bytes(*id), secret: Zeroizing::new(secret) })
+    }
+}
+
+/// Whether somebody may read the feed: with the shared secret of the settings, or with a reader key.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn may_read(
+    countersign: &Countersign,
+    presented: &str,
+    shared_secret: Option<&str>,
+) -> Result<bool, StoreError> {
+    // Hashes of equal length are compared, so that not even the length of the secret shows in the time it takes.
+    if let Some(secret) = shared_secret
+        && verify_slices_are_equal(&sha256(presented.as_bytes()), &sha256(secret.as_bytes())).is_ok()
+    {
+        return Ok(true);
+    }
+    let Ok(key) = presented.parse::<ReaderKey>() else {
+        return Ok(false);
+    };
+    let reader = countersign.store.reader(key.id).await?;
+    Ok(reader.is_some_and(|reader| verify_slices_are_equal(&reader.key_hash, &key.hash()).is_ok()))
+}
+
+/// Admits a reader; the key is shown this once.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn admit_reader(
+    countersign: &Countersign,
+    name: String,
+    origin: Origin,
+) -> Result<(Reader, ReaderKey), StoreError> {
+    let id = ReaderId::new(random::id(countersign.clock.now()));
+    let key = ReaderKey { id, secret: Zeroizing::new(random::bytes()) };
+    let reader = countersign.store.admit_reader(NewReader { id, name, key_hash: key.hash() }, origin).await?;
+    Ok((reader, key))
+}
+
+/// Every reader.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn readers(countersign: &Countersign) -> Result<Vec<Reader>, StoreError> {
+    countersign.store.readers().await
+}
+
+/// Dismisses a reader; `false`: there is none with this id.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn dismiss_reader(countersign: &Countersign, id: ReaderId, origin: Origin) -> Result<bool, StoreError> {
+    Ok(countersign.store.dismiss_reader(id, origin).await?.is_some())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}

@@ -1,0 +1,190 @@
+//! Throttles on guessing, kept in memory.
+//!
+//! Three allowances for failed sign-ins: of an address, of an account from one address, and of an account from strangers. The
+//! last one is what a distributed attack uses up, and an address from which the account has signed in before does not
+//! need it: an attacker who fails on purpose locks out other strangers, not the owner. A success costs nothing.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use countersign_core::throttles::{Quota, Usage};
+use countersign_core::time::Millis;
+use parking_lot::Mutex;
+use quick_cache::unsync::Cache;
+
+use crate::policy::ThrottlePolicy;
+
+/// How many allowances are remembered. The least used ones are forgotten first.
+const REMEMBERED: usize = 100_000;
+
+/// The allowances of this process.
+pub struct Throttles {
+    policy: ThrottlePolicy,
+    used: Mutex<Cache<u64, Usage>>,
+    hash: RandomState,
+}
+
+/// Too many attempts failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttled {
+    /// When one more attempt is allowed.
+    pub retry_after: Duration,
+    /// True where an address that the account knows would be let through.
+    pub strangers_only: bool,
+}
+
+/// What a sign-in that is under way has taken, to be given back when it succeeds.
+#[derive(Debug)]
+pub struct Taken(Vec<(u64, Quota)>);
+
+/// Whom an attempt is about: an account, or the name of one that does not exist.
+#[derive(Clone, Copy, Debug, Hash)]
+pub enum Target<'a> {
+    /// An account.
+    Account(&'a [u8; 16]),
+    /// A name that nobody has.
+    Nobody(&'a str),
+}
+
+impl Throttles {
+    pub(crate) fn new(policy: ThrottlePolicy) -> Self {
+        Self { policy, used: Mutex::new(Cache::new(REMEMBERED)), hash: RandomState::new() }
+    }
+
+    /// Takes one attempt at signing in out of every allowance that applies, or out of none.
+    pub(crate) fn sign_in(
+        &self,
+        target: Target<'_>,
+        address: Option<IpAddr>,
+        familiar: bool,
+        now: Millis,
+    ) -> Result<Taken, Throttled> {
+        let network = address.map(network);
+        let mut wanted = vec![(self.key("pair", &(target, network)), self.policy.account_and_address)];
+        if let Some(network) = network {
+            wanted.push((self.key("address", &network), self.policy.address));
+        }
+        let strangers = (self.key("strangers", &target), self.policy.account_from_strangers);
+        if !familiar {
+            wanted.push(strangers);
+        }
+        self.take(&wanted, now)
+            .map_err(|(key, retry_after)| Throttled { retry_after, strangers_only: key == strangers.0 })
+    }
+
+    /// Takes one registration from an address.
+    pub(crate) fn register(&self, address: Option<IpAddr>, now: Millis) -> Result<(), Throttled> {
+        let wanted = [(self.key("registration", &address.map(network)), self.policy.registration)];
+        self.take(&wanted, now).map(|_| ()).map_err(|(_, retry_after)| Throttled { retry_after, strangers_only: false })
+    }
+
+    /// Gives back what a successful attempt has taken.
+    pub(crate) fn give_back(&self, taken: Taken) {
+        let mut used = self.used.lock();
+        for (key, quota) in taken.0 {
+            if let Some(usage) = used.get(&key).copied() {
+                used.insert(key, usage.give_back(quota));
+            }
+        }
+    }
+
+    fn take(&self, wanted: &[(u64, Quota)], now: Millis) -> Result<Taken, (u64, Duration)> {
+        let mut used = self.used.lock();
+        let mut after = Vec::with_capacity(wanted.len());
+        for (key, quota) in wanted {
+            let usage = used.get(key).copied().unwrap_or(Usage::NONE);
+            after.push((*key, usage.take(*quota, now).map_err(|wait| (*key, wait))?));
+        }
+        for (key, usage) in after {
+            used.insert(key, usage);
+        }
+        Ok(Taken(wanted.to_vec()))
+    }
+
+    fn key(&self, kind: &str, subject: &impl std::hash::Hash) -> u64 {
+        self.hash.hash_one((kind, subject))
+    }
+}
+
+/// What one party can be assumed to hold: an IPv4 address, or the /64 of an IPv6 address.
+#[must_use]
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = Millis::new(1_000_000_000);
+    const ALICE: Target<'static> = Target::Account(&[1; 16]);
+
+    fn throttles() -> Throttles {
+        let quota = |burst| Quota { burst, refill: Duration::from_secs(60) };
+        Throttles::new(ThrottlePolicy {
+            address: quota(20),
+            account_and_address: quota(3),
+            account_from_strangers: quota(10),
+            registration: quota(2),
+        })
+    }
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([198, 51, 100, last]))
+    }
+
+    #[test]
+    fn one_address_may_guess_a_few_times() {
+        let throttles = throttles();
+        for _ in 0..3 {
+            throttles.sign_in(ALICE, address(1), false, NOW).unwrap();
+        }
+        let refused = throttles.sign_in(ALICE, address(1), false, NOW).unwrap_err();
+        assert_eq!(refused, Throttled { retry_after: Duration::from_secs(60), strangers_only: false });
+    }
+
+    #[test]
+    fn many_addresses_lock_out_strangers_and_not_the_owner() {
+        let throttles = throttles();
+        for last in 0..10 {
+            throttles.sign_in(ALICE, address(last), false, NOW).unwrap();
+        }
+        assert!(throttles.sign_in(ALICE, address(200), false, NOW).unwrap_err().strangers_only);
+        assert!(throttles.sign_in(ALICE, address(200), true, NOW).is_ok());
+    }
+
+    #[test]
+    fn one_address_may_not_try_every_account() {
+        let throttles = throttles();
+        let names: Vec<String> = (0..21).map(|n| format!("user{n}")).collect();
+        for name in &names[..20] {
+            throttles.sign_in(Target::Nobody(name), address(1), false, NOW).unwrap();
+        }
+        assert!(throttles.sign_in(Target::Nobody(&names[20]), address(1), false, NOW).is_err());
+        assert!(throttles.sign_in(Target::Nobody(&names[20]), address(2), false, NOW).is_ok());
+    }
+
+    #[test]
+    fn successes_never_throttle() {
+        let throttles = throttles();
+        for _ in 0..1000 {
+            let taken = throttles.sign_in(ALICE, address(1), false, NOW).unwrap();
+            throttles.give_back(taken);
+        }
+    }
+
+    #[test]
+    fn an_ipv6_holder_is_one_party() {
+        let a: IpAddr = "2001:db8:1:2::1".parse().unwrap();
+        let b: IpAddr = "2001:db8:1:2:ffff::9".parse().unwrap();
+        let c: IpAddr = "2001:db8:1:3::1".parse().unwrap();
+        assert_eq!(network(a), network(b));
+        assert_ne!(network(a), network(c));
+        assert_eq!(network("::ffff:198.51.100.7".parse().unwrap()), IpAddr::from([198, 51, 100, 7]));
+    }
+}

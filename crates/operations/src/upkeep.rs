@@ -1,0 +1,97 @@
+//! Upkeep: what runs beside the requests for as long as a server lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_store::StoreError;
+use countersign_store::verbs::Sweep;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Countersign;
+
+/// How often the feed is read where nothing told that it moved: other processes may have written.
+const FEED_POLL: Duration = Duration::from_millis(250);
+/// How often keys are read again.
+const KEYS_POLL: Duration = Duration::from_secs(1);
+/// How often a step of pruning is made while a sweep is under way.
+const PRUNE_STEP: Duration = Duration::from_secs(1);
+/// How many steps are left out between two sweeps.
+const STEPS_BETWEEN_SWEEPS: u32 = 600;
+/// How many sessions a step looks at.
+const SESSIONS_A_STEP: u32 = 500;
+
+/// Follows the feed, the keys and the passage of time until it is dropped.
+///
+/// Whatever fails is logged and tried again: a database that is away must not end it.
+pub async fn run(countersign: Arc<Countersign>) {
+    tokio::join!(follow_feed(&countersign), follow_keys(&countersign), prune(&countersign));
+}
+
+async fn follow_feed(countersign: &Countersign) {
+    let mut moved = countersign.store.feed_signal();
+    let mut poll = ticks(FEED_POLL);
+    loop {
+        tokio::select! {
+            _ = poll.tick() => {}
+            signalled = moved.changed() => if signalled.is_err() {
+                // The store has closed: only the poll is left, and it will tell.
+                poll.tick().await;
+            },
+        }
+        report("read the revocation feed", countersign.feed.catch_up(&*countersign.store).await);
+        countersign.feed.forget_expired(countersign.clock.now());
+    }
+}
+
+async fn follow_keys(countersign: &Countersign) {
+    let mut poll = ticks(KEYS_POLL);
+    loop {
+        poll.tick().await;
+        if let Err(error) = countersign.keys.reload(&*countersign.store, &countersign.clock).await {
+            tracing::error!(%error, "could not read the keys; the ones in memory stay in use");
+        }
+    }
+}
+
+async fn prune(countersign: &Countersign) {
+    let mut step = ticks(PRUNE_STEP);
+    let mut after = None;
+    let mut pause = 0;
+    loop {
+        step.tick().await;
+        if pause > 0 {
+            pause -= 1;
+            continue;
+        }
+        let policy = &countersign.policy;
+        let sweep = Sweep {
+            after,
+            limit: SESSIONS_A_STEP,
+            keep_sessions: policy.lifetimes.refresh_token_idle,
+            keep_events: policy.event_retention,
+        };
+        match countersign.store.prune(sweep).await {
+            Ok(pruned) => {
+                metrics::counter!("countersign_pruned_sessions_total").increment(pruned.sessions);
+                metrics::counter!("countersign_pruned_events_total").increment(pruned.events);
+                after = pruned.next;
+                if after.is_none() {
+                    pause = STEPS_BETWEEN_SWEEPS;
+                }
+            }
+            Err(error) => report("prune", Err(error)),
+        }
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn report(what: &str, outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "could not {what}; it will be tried again");
+    }
+}
