@@ -5,3 +5,6 @@
 
 pub mod cli;
 pub mod config;
+pub mod http;
+pub mod problem;
+pub mod telemetry;
