@@ -25,16 +25,16 @@ pub struct Username {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUsername {
     /// It is empty.
-    #[error("Username is required.")]
+    #[error("is required")]
     Missing,
     /// Its length is wrong.
-    #[error("Username must have 2 to 64 characters.")]
+    #[error("must have 2 to 64 characters")]
     Length,
     /// A character is not allowed (RFC 8265 §3.3: spaces, control characters; here also what a path cannot carry).
-    #[error("Username may have letters, digits and punctuation, but no spaces and none of / \\ ? # %.")]
+    #[error("may have letters, digits and punctuation, but no spaces and none of / \\ ? # %")]
     Character,
     /// It has an `@` and is not the account's own address.
-    #[error("Username may contain @ only where it is the account's own e-mail address.")]
+    #[error("may contain @ only where it is the account's own e-mail address")]
     OtherAddress,
 }
 
@@ -106,10 +106,10 @@ pub struct Email {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEmail {
     /// It is empty.
-    #[error("Email is required.")]
+    #[error("is required")]
     Missing,
     /// It has not the form of one.
-    #[error("Email must be an address such as name@example.com.")]
+    #[error("must be an address such as name@example.com")]
     Form,
 }
 

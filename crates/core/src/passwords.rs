@@ -20,13 +20,13 @@ pub struct Password(Zeroizing<String>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPassword {
     /// It is empty.
-    #[error("Password is required.")]
+    #[error("is required")]
     Missing,
     /// It is longer than [`MAX_BYTES`].
-    #[error("Password must have at most 1024 bytes.")]
+    #[error("must have at most 1024 bytes")]
     TooLong,
     /// It has a control character, such as NUL or a line break.
-    #[error("Password must not have control characters.")]
+    #[error("must not have control characters")]
     ControlCharacter,
 }
 
@@ -66,16 +66,16 @@ impl fmt::Debug for Password {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeakPassword {
     /// It has fewer characters than the policy asks for.
-    #[error("Password must have at least {0} characters.")]
+    #[error("must have at least {0} characters")]
     TooShort(usize),
     /// It is one of the most common ones.
-    #[error("Password is one of the most common ones; choose another.")]
+    #[error("is one of the most common ones; choose another")]
     Common,
     /// It is one character over and over, or a plain sequence.
-    #[error("Password is a repetition or a sequence; choose another.")]
+    #[error("is a repetition or a sequence; choose another")]
     Pattern,
     /// It is little more than the username, the e-mail address or the name of the service.
-    #[error("Password is too close to the username, the e-mail address or the name of this service.")]
+    #[error("is too close to the username, the e-mail address or the name of this service")]
     Context,
 }
 

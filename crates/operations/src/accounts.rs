@@ -11,7 +11,7 @@ use countersign_store::StoreError;
 use countersign_store::verbs::{NewAccount, Registered};
 use zeroize::Zeroizing;
 
-use crate::callers::Caller;
+use crate::callers::Administrator;
 use crate::hashing::HashingError;
 use crate::policy::Registration;
 use crate::throttles::Throttled;
@@ -51,7 +51,6 @@ pub enum UnfitPassword {
 
 /// Why an account was not registered.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum RegisterError {
     /// Something that was typed is unfit.
     #[error("the registration is invalid")]
@@ -65,9 +64,6 @@ pub enum RegisterError {
     /// Registration is closed.
     #[error("registration is closed")]
     Closed,
-    /// Only an administrator may do this.
-    #[error("only an administrator may register administrators")]
-    Forbidden,
     /// Too many registrations came from the address.
     #[error("too many registrations")]
     Throttled(Throttled),
@@ -97,35 +93,18 @@ pub async fn register(
     create(countersign, new, Roles::user(), origin).await
 }
 
-/// Registers an administrator, for an administrator.
+/// Registers an account with roles that only an administrator may give.
 ///
 /// # Errors
 /// See [`RegisterError`].
-pub async fn register_admin(
+pub async fn register_with_roles(
     countersign: &Countersign,
-    caller: &Caller,
-    new: NewRegistration,
-    address: Option<IpAddr>,
-) -> Result<Account, RegisterError> {
-    if !caller.is_admin() {
-        return Err(RegisterError::Forbidden);
-    }
-    let origin = Origin { actor: Actor::Account(caller.account.id), address };
-    let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
-    create(countersign, new, Roles::admin(), origin).await
-}
-
-/// Makes an account for the operator on the command line.
-///
-/// # Errors
-/// See [`RegisterError`].
-pub async fn create_by_operator(
-    countersign: &Countersign,
+    by: &Administrator,
     new: NewRegistration,
     roles: Roles,
 ) -> Result<Account, RegisterError> {
     let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
-    create(countersign, new, roles, Origin::COMMAND_LINE).await
+    create(countersign, new, roles, by.origin).await
 }
 
 /// A registration whose fields are all fit.
@@ -141,9 +120,8 @@ impl Checked {
         let password = fit_password(countersign, new.password, &[&new.username, &new.email]);
         let email = Email::parse(&new.email);
         let username = Username::parse(&new.username).and_then(|username| {
-            match &email {
-                Ok(email) => username.suits(email)?,
-                Err(_) => {}
+            if let Ok(email) = &email {
+                username.suits(email)?;
             }
             Ok(username)
         });
@@ -192,7 +170,6 @@ async fn create(
 
 /// Why an operator's change of an account did not happen.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ManageError {
     /// There is no account of that name.
     #[error("there is no account named {0:?}")]

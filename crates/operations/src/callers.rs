@@ -1,6 +1,9 @@
-//! Callers: who presents an access token to Countersign's own API.
+//! Callers: who presents an access token to Countersign's own API, and who may administer.
+
+use std::net::IpAddr;
 
 use countersign_core::accounts::Account;
+use countersign_core::events::{Actor, Origin};
 use countersign_core::ids::SessionId;
 use countersign_core::roles::Role;
 use countersign_core::sessions::state::Dead;
@@ -21,7 +24,6 @@ pub struct Caller {
 
 /// Why an access token was not accepted.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum CallerError {
     /// It is not a good token of ours.
     #[error(transparent)]
@@ -43,7 +45,35 @@ impl Caller {
     pub fn is_admin(&self) -> bool {
         self.account.roles.contains(Role::ADMIN)
     }
+
+    /// The caller as an administrator, where they are one.
+    ///
+    /// # Errors
+    /// [`NotAdministrator`].
+    pub fn administrator(&self, address: Option<IpAddr>) -> Result<Administrator, NotAdministrator> {
+        if self.is_admin() { Ok(Administrator { origin: self.origin(address) }) } else { Err(NotAdministrator) }
+    }
+
+    pub(crate) fn origin(&self, address: Option<IpAddr>) -> Origin {
+        Origin { actor: Actor::Account(self.account.id), address }
+    }
 }
+
+/// Somebody who may administer this installation: the proof that operations for administrators ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Administrator {
+    pub(crate) origin: Origin,
+}
+
+impl Administrator {
+    /// The operator, on the command line: whoever can open the database needs no role in it.
+    pub const OPERATOR: Self = Self { origin: Origin::COMMAND_LINE };
+}
+
+/// The caller may not do this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("only an administrator may do this")]
+pub struct NotAdministrator;
 
 /// Who presents this access token. It asks the store and not a copy in memory, so that its answer is never late.
 ///

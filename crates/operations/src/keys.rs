@@ -45,7 +45,6 @@ pub enum SigningSource {
 
 /// Why keys could not be read or made.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum KeyError {
     /// The store failed.
     #[error(transparent)]

@@ -20,7 +20,7 @@ pub mod upkeep;
 
 use std::sync::Arc;
 
-use countersign_store::{Clock, Store, StoreError};
+use countersign_store::{Clock, Store};
 
 use crate::hashing::Hasher;
 use crate::keys::{KeyError, KeyRing, KeySource};
@@ -28,6 +28,7 @@ use crate::policy::Policy;
 use crate::revocations::Feed;
 use crate::throttles::Throttles;
 
+pub use countersign_store::StoreError;
 pub use sealing::KeyEncryptionKey;
 pub use tokens::TokenPair;
 
@@ -44,7 +45,6 @@ pub struct Countersign {
 
 /// Why a Countersign could not start.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StartError {
     /// The store failed.
     #[error(transparent)]

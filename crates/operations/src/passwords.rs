@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use countersign_core::events::{Actor, Origin};
+use countersign_core::events::Origin;
 use countersign_core::passwords::Password;
 use countersign_store::StoreError;
 use countersign_store::verbs::{PasswordChange, PasswordWritten};
@@ -16,7 +16,6 @@ use crate::throttles::{Target, Throttled};
 
 /// Why a password was not changed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ChangeError {
     /// The present password is another one.
     #[error("the current password is wrong")]
@@ -69,8 +68,7 @@ pub async fn change(
         new: countersign.hasher.hash(new).await?,
         keep: Some(caller.session),
     };
-    let origin = Origin { actor: Actor::Account(account.id), address };
-    match countersign.store.write_password(change, origin).await? {
+    match countersign.store.write_password(change, caller.origin(address)).await? {
         PasswordWritten::Done(_) => Ok(countersign.feed.catch_up(&*countersign.store).await?),
         PasswordWritten::NoSuchAccount | PasswordWritten::Superseded => Err(ChangeError::CurrentWrong),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64ct::{Base64UrlUnpadded, Encoding};
-use countersign_core::events::{Origin, Revocation, RevocationScope};
+use countersign_core::events::{Revocation, RevocationScope};
 use countersign_core::ids::{Incarnation, ReaderId};
 use countersign_core::time::Millis;
 use countersign_store::verbs::{FeedPosition, NewReader, Reader};
@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::callers::Administrator;
 use crate::{Countersign, random};
 
 /// What every reader key begins with, so that secret scanners can find a leaked one.
@@ -253,18 +254,38 @@ pub async fn may_read(
     Ok(reader.is_some_and(|reader| verify_slices_are_equal(&reader.key_hash, &key.hash()).is_ok()))
 }
 
+/// The most characters of a reader's name.
+pub const READER_NAME_CHARS: usize = 64;
+
+/// Why a reader was not admitted or dismissed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// The name is empty, too long, or has control characters.
+    #[error("must have 1 to 64 characters and no control characters")]
+    Name,
+    /// There is no reader with this id.
+    #[error("there is no reader with this id")]
+    NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Admits a reader; the key is shown this once.
 ///
 /// # Errors
-/// [`StoreError`].
+/// See [`ReaderError`].
 pub async fn admit_reader(
     countersign: &Countersign,
+    by: &Administrator,
     name: String,
-    origin: Origin,
-) -> Result<(Reader, ReaderKey), StoreError> {
+) -> Result<(Reader, ReaderKey), ReaderError> {
+    if !(1..=READER_NAME_CHARS).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        return Err(ReaderError::Name);
+    }
     let id = ReaderId::new(random::id(countersign.clock.now()));
     let key = ReaderKey { id, secret: Zeroizing::new(random::bytes()) };
-    let reader = countersign.store.admit_reader(NewReader { id, name, key_hash: key.hash() }, origin).await?;
+    let reader = countersign.store.admit_reader(NewReader { id, name, key_hash: key.hash() }, by.origin).await?;
     Ok((reader, key))
 }
 
@@ -272,16 +293,16 @@ pub async fn admit_reader(
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn readers(countersign: &Countersign) -> Result<Vec<Reader>, StoreError> {
+pub async fn readers(countersign: &Countersign, _by: &Administrator) -> Result<Vec<Reader>, StoreError> {
     countersign.store.readers().await
 }
 
-/// Dismisses a reader; `false`: there is none with this id.
+/// Dismisses a reader.
 ///
 /// # Errors
-/// [`StoreError`].
-pub async fn dismiss_reader(countersign: &Countersign, id: ReaderId, origin: Origin) -> Result<bool, StoreError> {
-    Ok(countersign.store.dismiss_reader(id, origin).await?.is_some())
+/// See [`ReaderError`].
+pub async fn dismiss_reader(countersign: &Countersign, by: &Administrator, id: ReaderId) -> Result<(), ReaderError> {
+    countersign.store.dismiss_reader(id, by.origin).await?.ok_or(ReaderError::NotFound)
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -16,7 +16,7 @@ use countersign_store::verbs::{Begin, Begun, Credentials, Ended, Granted, Listed
 use countersign_token::{SignError, VerifyError, verify};
 use zeroize::Zeroizing;
 
-use crate::callers::Caller;
+use crate::callers::{Administrator, Caller};
 use crate::hashing::{HashingError, Match};
 use crate::throttles::{Taken, Target, Throttled, network};
 use crate::{Countersign, TokenPair, random};
@@ -39,7 +39,6 @@ pub struct SignIn {
 
 /// Why a sign-in was refused.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum SignInError {
     /// Nobody has this name and password.
     #[error("the username or the password is wrong")]
@@ -199,7 +198,6 @@ pub struct Refresh {
 
 /// Why a refresh was refused.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum RefreshError {
     /// The text is no refresh token of ours.
     #[error(transparent)]
@@ -320,9 +318,8 @@ async fn end(
     reason: EndReason,
     address: Option<IpAddr>,
 ) -> Result<bool, StoreError> {
-    let origin = Origin { actor: Actor::Account(caller.account.id), address };
     let ended = Ended { account: caller.account.id, session, reason };
-    let Some(_) = countersign.store.end_session(ended, origin).await? else {
+    let Some(_) = countersign.store.end_session(ended, caller.origin(address)).await? else {
         return Ok(false);
     };
     countersign.feed.catch_up(&*countersign.store).await?;
@@ -348,7 +345,6 @@ pub struct Revoked {
 
 /// Why a revocation was refused.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum RevokeError {
     /// The caller may not do this.
     #[error("only an administrator may end the sessions of others")]
@@ -380,27 +376,7 @@ pub async fn revoke_account(
         return Err(RevokeError::Forbidden);
     }
     let username = username.ok_or(RevokeError::NotFound)?;
-    let account = countersign.store.account_named(&username).await?.ok_or(RevokeError::NotFound)?;
-    let origin = Origin { actor: Actor::Account(caller.account.id), address };
-    let receipt = countersign.store.revoke_account(account.id, origin).await?.ok_or(RevokeError::NotFound)?;
-    Ok(revoked(countersign, &receipt, count).await?)
-}
-
-/// Ends all sessions of everyone, the caller's too.
-///
-/// # Errors
-/// See [`RevokeError`].
-pub async fn revoke_everyone(
-    countersign: &Countersign,
-    caller: &Caller,
-    count: bool,
-    address: Option<IpAddr>,
-) -> Result<Option<Revoked>, RevokeError> {
-    if !caller.is_admin() {
-        return Err(RevokeError::Forbidden);
-    }
-    let origin = Origin { actor: Actor::Account(caller.account.id), address };
-    let receipt = countersign.store.revoke_everyone(origin).await?;
+    let receipt = revoke_named(countersign, &username, caller.origin(address)).await?;
     Ok(revoked(countersign, &receipt, count).await?)
 }
 
@@ -410,19 +386,26 @@ pub async fn revoke_everyone(
 /// See [`RevokeError`].
 pub async fn revoke_account_by_operator(countersign: &Countersign, name: &str) -> Result<Revoked, RevokeError> {
     let username = Username::parse(name).map_err(|_| RevokeError::NotFound)?;
-    let account = countersign.store.account_named(&username).await?.ok_or(RevokeError::NotFound)?;
-    let receipt =
-        countersign.store.revoke_account(account.id, Origin::COMMAND_LINE).await?.ok_or(RevokeError::NotFound)?;
+    let receipt = revoke_named(countersign, &username, Origin::COMMAND_LINE).await?;
     Ok(counted(countersign, &receipt).await?)
 }
 
-/// Ends all sessions of everyone, for the operator.
+async fn revoke_named(countersign: &Countersign, username: &Username, origin: Origin) -> Result<Receipt, RevokeError> {
+    let account = countersign.store.account_named(username).await?.ok_or(RevokeError::NotFound)?;
+    countersign.store.revoke_account(account.id, origin).await?.ok_or(RevokeError::NotFound)
+}
+
+/// Ends all sessions of everyone, the administrator's own too.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn revoke_everyone_by_operator(countersign: &Countersign) -> Result<Revoked, StoreError> {
-    let receipt = countersign.store.revoke_everyone(Origin::COMMAND_LINE).await?;
-    counted(countersign, &receipt).await
+pub async fn revoke_everyone(
+    countersign: &Countersign,
+    by: &Administrator,
+    count: bool,
+) -> Result<Option<Revoked>, StoreError> {
+    let receipt = countersign.store.revoke_everyone(by.origin).await?;
+    revoked(countersign, &receipt, count).await
 }
 
 async fn revoked(countersign: &Countersign, receipt: &Receipt, count: bool) -> Result<Option<Revoked>, StoreError> {

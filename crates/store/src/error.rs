@@ -2,7 +2,6 @@
 
 /// Why a verb could not be carried out. Nothing of it was written.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreError {
     /// The database cannot be reached, is full, or is overloaded; the same call may succeed later.
     #[error("the database is unavailable: {0}")]
