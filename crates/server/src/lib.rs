@@ -3,8 +3,10 @@
 //! This crate is the outermost layer: settings, listeners, HTTP, the one map from errors to the wire, and the command
 //! line. What Countersign can do stands in the operations crate; what is allowed stands in the core.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod listener;
 pub mod problem;
 pub mod telemetry;

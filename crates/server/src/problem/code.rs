@@ -71,6 +71,8 @@ codes! {
         "There is no such account", "No account has this user name.";
     SessionNotFound = "session_not_found", NOT_FOUND,
         "There is no such session", "No session of yours has this id.";
+    ReaderNotFound = "reader_not_found", NOT_FOUND,
+        "There is no such reader", "No reader of the revocation feed has this id.";
 
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS,
         "Too many attempts", "Wait as long as `Retry-After` says, then try again.";

@@ -1,0 +1,81 @@
+//! The HTTP API: each handler parses, calls one operation and renders its answer. None of them decides.
+
+mod accounts;
+mod caller;
+mod description;
+mod discovery;
+mod health;
+mod page;
+mod refusals;
+mod revocations;
+mod sessions;
+mod time;
+
+use std::sync::Arc;
+
+use axum::Router;
+use countersign_operations::Countersign;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::{ReaderSecret, Settings};
+
+/// The routes that answer late on purpose.
+pub const LONG_POLLS: &[&str] = &["/revocations"];
+
+/// What the handlers need.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) countersign: Arc<Countersign>,
+    pub(crate) discovery: Arc<discovery::Metadata>,
+    pub(crate) reader_secret: Option<ReaderSecret>,
+}
+
+/// Every route, and the document that describes them.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(description::Description::openapi())
+        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::register_admin))
+        .routes(routes!(accounts::me))
+        .routes(routes!(accounts::change_password))
+        .routes(routes!(sessions::login))
+        .routes(routes!(sessions::refresh_token))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(sessions::revoke))
+        .routes(routes!(sessions::revoke_all))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(revocations::read))
+        .routes(routes!(revocations::list_readers, revocations::admit_reader))
+        .routes(routes!(revocations::dismiss_reader))
+        .routes(routes!(discovery::jwks))
+        .routes(routes!(discovery::openid_configuration))
+        .routes(routes!(discovery::authorization_server))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+}
+
+fn described() -> (Router<Api>, Document) {
+    let (router, mut document) = routes().split_for_parts();
+    description::Complete.modify(&mut document);
+    (router, document)
+}
+
+/// The document that describes the API (OpenAPI 3.1).
+#[must_use]
+pub fn openapi() -> Document {
+    described().1
+}
+
+/// The router of the API with its documentation, without the middleware.
+pub(crate) fn router(countersign: Arc<Countersign>, settings: &Settings) -> Router {
+    let api = Api {
+        discovery: Arc::new(discovery::Metadata::new(settings)),
+        reader_secret: settings.revocation_reader_secret.clone(),
+        countersign,
+    };
+    let (router, document) = described();
+    router.with_state(api).merge(page::router(document))
+}
