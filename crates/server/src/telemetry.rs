@@ -56,7 +56,7 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), TelemetryError> 
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, message = panic.payload_as_str().unwrap_or("not told"), "panicked");
+        tracing::error!(place, reason = panic.payload_as_str(), "panicked");
     }));
     Ok(())
 }
@@ -67,7 +67,19 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), TelemetryError> 
 ///
 /// [`TelemetryError`], as where the process of an embedding application keeps its own.
 pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    Ok(builder()?.install_recorder()?)
+    let metrics = builder()?.install_recorder()?;
+    describe();
+    Ok(metrics)
+}
+
+/// What this crate counts, in words for whoever reads `/metrics`.
+fn describe() {
+    metrics::describe_counter!("countersign_http_requests_total", "Requests answered, by method, route and status");
+    metrics::describe_histogram!("countersign_http_request_seconds", "Time from a request's head to its answer");
+    metrics::describe_counter!(
+        "countersign_connections_refused_total",
+        "Connections that could not be accepted or found every place taken"
+    );
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
@@ -107,6 +119,8 @@ mod tests {
         let recorder = builder().unwrap().build_recorder();
         let router = metrics_router(recorder.handle());
         metrics::with_local_recorder(&recorder, || {
+            describe();
+            metrics::counter!("countersign_connections_refused_total").increment(1);
             metrics::counter!("countersign_test_total", "route" => "/x").increment(2);
             metrics::histogram!("countersign_test_seconds").record(0.003);
         });
@@ -114,6 +128,7 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], TEXT_FORMAT);
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.contains("# HELP countersign_connections_refused_total Connections that"), "{text}");
         assert!(text.contains("countersign_test_total{route=\"/x\"} 2"), "{text}");
         assert!(text.contains("countersign_test_seconds_bucket{le=\"0.0025\"} 0"), "{text}");
         assert!(text.contains("countersign_test_seconds_bucket{le=\"0.005\"} 1"), "{text}");

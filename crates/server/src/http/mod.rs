@@ -88,14 +88,12 @@ impl From<&Settings> for HttpSettings {
 /// Puts the middleware around the routes of a router that stands alone: unknown addresses are answered here too.
 ///
 /// Serve it with connection info (as [`crate::listener`] does), or [`ClientAddress`] has nothing to tell.
-#[must_use]
 pub fn harden(router: Router, settings: &HttpSettings) -> Router {
     harden_mounted(router.fallback(not_found), settings)
 }
 
 /// Puts the middleware around the routes of a router that is merged into another application's, whose own fallback
 /// answers unknown addresses.
-#[must_use]
 pub fn harden_mounted(router: Router, settings: &HttpSettings) -> Router {
     let shared = Arc::new(settings.clone());
     let router = router
@@ -124,3 +122,6 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod socket_tests;
