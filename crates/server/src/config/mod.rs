@@ -44,6 +44,8 @@ pub struct Settings {
     pub database_url: DatabaseUrl,
     /// The file with the key that encrypts the signing keys; the store makes it at first start.
     pub key_encryption_key_file: PathBuf,
+    /// How long events are kept.
+    pub event_retention: Duration,
     /// The `iss` of every token.
     pub issuer: Issuer,
     /// The `aud` of access tokens.
@@ -131,26 +133,30 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
     let trusted_proxies = layers.list(&table::TRUSTED_PROXIES, parse::network);
     let database_url = layers.one(&table::DATABASE_URL, parse::database_url);
     let key_encryption_key_file = layers.optional(&table::KEY_ENCRYPTION_KEY_FILE, parse::file);
+    let event_retention = layers.one(
+        &table::EVENT_RETENTION,
+        parse::time(day, day * 3650, "1d to 3650d", "what happened must be found out afterwards"),
+    );
     let issuer = layers.one(&table::ISSUER, Issuer::parse);
     let audience = layers.one(&table::AUDIENCE, parse::audience);
     let access_token_lifetime = layers.one(
         &table::ACCESS_TOKEN_LIFETIME,
         parse::time(
-            second * 30,
+            second,
             day,
-            "30s to 24h",
+            "1s to 24h",
             "shorter leaves no time to use it, longer leaves a stolen one alive where nobody reads the revocation feed",
         ),
     );
     let idle_lifetime = layers.one(
         &table::REFRESH_TOKEN_IDLE_LIFETIME,
-        parse::time(second * 60, day * 3650, "1m to 3650d", "a session must outlive the pause between two requests"),
+        parse::time(second, day * 3650, "1s to 3650d", "a session must outlive the pause between two requests"),
     );
     let session_lifetime = layers.one(
         &table::SESSION_LIFETIME,
-        parse::time(second * 60, day * 3650, "1m to 3650d", "nobody stays signed in for ever"),
+        parse::time(second, day * 3650, "1s to 3650d", "nobody stays signed in for ever"),
     );
-    let rotation_overlap = layers.one(
+    let rotation_overlap = layers.optional(
         &table::ROTATION_OVERLAP,
         parse::time(Duration::ZERO, day, "0 to below access_token_lifetime", "a thief may use it too"),
     );
@@ -175,7 +181,8 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
     let metrics_listen = layers.optional(&table::METRICS_LISTEN, parse::address);
 
     together::addresses(layers, listen, metrics_listen.flatten());
-    together::lifetimes(layers, access_token_lifetime, idle_lifetime, session_lifetime, rotation_overlap);
+    let rotation_overlap =
+        rotation_overlap.map(|named| together::rotation_overlap(layers, named, access_token_lifetime));
     let password_hash = together::password_hash(layers, memory_kib, iterations, parallelism);
     let key_encryption_key_file = match key_encryption_key_file {
         Some(named) => together::key_encryption_key_file(layers, named, database_url.as_ref()),
@@ -189,6 +196,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
         trusted_proxies: trusted_proxies?,
         database_url: database_url?,
         key_encryption_key_file: key_encryption_key_file?,
+        event_retention: event_retention?,
         issuer: issuer?,
         audience: audience?,
         access_token_lifetime: access_token_lifetime?,

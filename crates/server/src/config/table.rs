@@ -116,23 +116,25 @@ settings! {
         .or("sqlite:data/countersign.db");
     KEY_ENCRYPTION_KEY_FILE = Setting::new("key_encryption_key_file", Group::Storage, "FILE", "The key that encrypts the signing keys in the database; made at first start")
         .unset("key-encryption.key beside the SQLite database");
+    EVENT_RETENTION = Setting::new("event_retention", Group::Storage, "TIME", "How long events are kept (1d to 3650d)")
+        .or("90d");
     ISSUER = Setting::new("issuer", Group::Tokens, "URL", "The URL by which clients reach this server: the `iss` of every token")
         .or("http://localhost:5000");
     AUDIENCE = Setting::new("audience", Group::Tokens, "NAME", "The API that the access tokens are for: their `aud`")
         .or("http://localhost:4200");
-    ACCESS_TOKEN_LIFETIME = Setting::new("access_token_lifetime", Group::Tokens, "TIME", "How long an access token lives (30s to 24h)")
+    ACCESS_TOKEN_LIFETIME = Setting::new("access_token_lifetime", Group::Tokens, "TIME", "How long an access token lives (1s to 24h)")
         .or("5m");
-    REFRESH_TOKEN_IDLE_LIFETIME = Setting::new("refresh_token_idle_lifetime", Group::Tokens, "TIME", "How long a session lives without a refresh (1m to 3650d)")
+    REFRESH_TOKEN_IDLE_LIFETIME = Setting::new("refresh_token_idle_lifetime", Group::Tokens, "TIME", "How long a session lives without a refresh (1s to 3650d)")
         .or("7d");
-    SESSION_LIFETIME = Setting::new("session_lifetime", Group::Tokens, "TIME", "How long a session lives at most, however often it is refreshed (1m to 3650d)")
+    SESSION_LIFETIME = Setting::new("session_lifetime", Group::Tokens, "TIME", "How long a session lives at most, however often it is refreshed (1s to 3650d)")
         .or("90d");
     ROTATION_OVERLAP = Setting::new("rotation_overlap", Group::Tokens, "TIME", "How long a used refresh token still answers a retry without a retry key (0 to below access_token_lifetime)")
-        .or("60s");
+        .unset("60s, or half of access_token_lifetime where that is shorter");
     SIGNING_ALGORITHM = Setting::new("signing_algorithm", Group::Tokens, "NAME", "How access tokens are signed: ES256, EdDSA, RS256 or HS256")
         .or("ES256");
     SIGNING_KEY_FILES = Setting::new("signing_key_files", Group::Tokens, "FILES", "Your own signing keys, PEM PKCS#8; the first signs, all verify. For HS256 one file with the secret")
         .unset("keys are generated and kept encrypted in the database").list();
-    REVOCATION_READER_SECRET = Setting::new("revocation_reader_secret", Group::Tokens, "SECRET", "Lets resource servers read /revocations; 32 characters or more. As a flag it shows in the process list")
+    REVOCATION_READER_SECRET = Setting::new("revocation_reader_secret", Group::Tokens, "SECRET", "Lets resource servers read /revocations; 16 characters or more. As a flag it shows in the process list")
         .unset("readers use a reader key made by an Admin").secret();
     REGISTRATION = Setting::new("registration", Group::Accounts, "WHO", "Whether anyone may register: open or closed")
         .or("open");

@@ -107,7 +107,6 @@ fn every_mistake_is_reported_at_once() {
             "trusted_proxies",
             "trusted_proxies",
             "issuer",
-            "session_lifetime",
             "rotation_overlap",
             "password_hash_memory_kib",
         ]
@@ -115,9 +114,17 @@ fn every_mistake_is_reported_at_once() {
     let expected = |name| &refused.iter().find(|(found, _)| found == name).unwrap().1;
     assert_eq!(expected("lisen"), "is not a setting; did you mean listen?");
     assert_eq!(expected("COUNTERSIGN_ISUER"), "is not a setting; did you mean COUNTERSIGN_ISSUER?");
-    assert_eq!(expected("session_lifetime"), "must be at least refresh_token_idle_lifetime, which is 7d");
     assert_eq!(expected("rotation_overlap"), "must be shorter than access_token_lifetime, which is 5m");
     assert!(expected("server").contains("top level"));
+}
+
+#[test]
+fn the_overlap_follows_a_short_access_token() {
+    let overlap = |flags: &[&str]| load_from("", &[], flags).unwrap().settings.rotation_overlap.as_secs();
+    assert_eq!(overlap(&["--access-token-lifetime", "10s"]), 5);
+    assert_eq!(overlap(&["--access-token-lifetime", "1s"]), 0);
+    assert_eq!(overlap(&["--access-token-lifetime", "1h"]), 60);
+    assert_eq!(overlap(&["--access-token-lifetime", "10s", "--rotation-overlap", "9s"]), 9);
 }
 
 #[test]

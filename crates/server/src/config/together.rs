@@ -23,27 +23,20 @@ pub(super) fn addresses(layers: &mut Layers, listen: Option<SocketAddr>, metrics
     }
 }
 
-pub(super) fn lifetimes(
-    layers: &mut Layers,
-    access: Option<Duration>,
-    idle: Option<Duration>,
-    session: Option<Duration>,
-    overlap: Option<Duration>,
-) {
-    if let (Some(session), Some(idle)) = (session, idle)
-        && session < idle
-    {
-        let idle = idle.show();
-        let expected = format!("must be at least refresh_token_idle_lifetime, which is {idle}");
-        layers.refuse_value(&table::SESSION_LIFETIME, expected);
-    }
-    if let (Some(overlap), Some(access)) = (overlap, access)
-        && overlap >= access
-    {
+/// The overlap: a minute unless it is named, and always shorter than an access token lives.
+pub(super) fn rotation_overlap(layers: &mut Layers, named: Option<Duration>, access: Option<Duration>) -> Duration {
+    let access = access.unwrap_or(Duration::MAX);
+    let Some(overlap) = named else {
+        let derived = Duration::from_secs(60.min(access.as_secs() / 2));
+        layers.derived(&table::ROTATION_OVERLAP, derived.show());
+        return derived;
+    };
+    if overlap >= access {
         let access = access.show();
         let expected = format!("must be shorter than access_token_lifetime, which is {access}");
         layers.refuse_value(&table::ROTATION_OVERLAP, expected);
     }
+    overlap
 }
 
 /// The cost of a hash, where its parts parsed and are strong enough together.
