@@ -1,0 +1,118 @@
+//! Refreshing: a refresh token for a new pair of tokens.
+
+use std::net::IpAddr;
+
+use countersign_core::events::{Actor, Origin};
+use countersign_core::ids::{ClientId, SessionId};
+use countersign_core::sessions::refresh_token::{InvalidRetryKey, Malformed, RefreshToken, RetryKey};
+use countersign_core::sessions::rotation::{Presented, Refusal, Replay};
+use countersign_store::StoreError;
+use countersign_store::verbs::{Granted, Rotate, RotatedIn};
+use countersign_token::{SignError, VerifyError, verify};
+use zeroize::Zeroizing;
+
+use crate::{Countersign, TokenPair, random};
+
+/// What a client presents to get new tokens.
+pub struct Refresh {
+    /// The refresh token.
+    pub refresh_token: Zeroizing<String>,
+    /// The access token that went with it, expired or not.
+    pub access_token: Option<Zeroizing<String>>,
+    /// The retry key.
+    pub retry_key: Option<String>,
+}
+
+/// Why a refresh was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The text is no refresh token of ours.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The retry key is too short or too long.
+    #[error(transparent)]
+    RetryKey(#[from] InvalidRetryKey),
+    /// The access token that came along is not genuine.
+    #[error("the access token that came along is not genuine: {0}")]
+    AccessToken(VerifyError),
+    /// The decision: nothing was handed out.
+    #[error("the refresh token was refused")]
+    Refused(Refusal),
+    /// The decision: the token was used twice, and its session has ended.
+    #[error("the refresh token was used before, so its session has ended")]
+    Replayed(Replay),
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SignError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Gives new tokens for a refresh token.
+///
+/// # Errors
+/// See [`RefreshError`].
+pub async fn refresh(
+    countersign: &Countersign,
+    request: Refresh,
+    address: Option<IpAddr>,
+) -> Result<TokenPair, RefreshError> {
+    let outcome = rotate(countersign, request, address).await;
+    let label = match &outcome {
+        Ok((_, reissued)) => {
+            if *reissued {
+                "reissued"
+            } else {
+                "rotated"
+            }
+        }
+        Err(RefreshError::Replayed(_)) => "replayed",
+        Err(RefreshError::Signing(_) | RefreshError::Store(_)) => "failed",
+        Err(
+            RefreshError::Malformed(_)
+            | RefreshError::RetryKey(_)
+            | RefreshError::AccessToken(_)
+            | RefreshError::Refused(_),
+        ) => "refused",
+    };
+    metrics::counter!("countersign_refreshes_total", "outcome" => label).increment(1);
+    outcome.map(|(pair, _)| pair)
+}
+
+async fn rotate(
+    countersign: &Countersign,
+    request: Refresh,
+    address: Option<IpAddr>,
+) -> Result<(TokenPair, bool), RefreshError> {
+    let token = countersign.keys.current().tags.open(&request.refresh_token)?;
+    let presented = Presented {
+        token,
+        client: ClientId::first_party(),
+        retry_key: request.retry_key.as_deref().map(RetryKey::parse).transpose()?,
+        access_token_session: match &request.access_token {
+            Some(access_token) => Some(session_of(countersign, access_token).map_err(RefreshError::AccessToken)?),
+            None => None,
+        },
+    };
+    let rotate = Rotate { presented, nonce: random::bytes(), lifetimes: countersign.policy.lifetimes };
+    let origin = Origin { actor: Actor::Anonymous, address };
+    let mint = |granted: Box<Granted>, successor: RefreshToken| countersign.mint(&granted, &successor);
+    match countersign.store.rotate(rotate, origin).await? {
+        RotatedIn::Rotated(granted, successor) => Ok((mint(granted, successor)?, false)),
+        RotatedIn::Reissued(granted, successor) => Ok((mint(granted, successor)?, true)),
+        RotatedIn::Refused(refusal) => Err(RefreshError::Refused(refusal)),
+        RotatedIn::Replayed(replay, _) => {
+            countersign.feed.catch_up(&*countersign.store).await?;
+            Err(RefreshError::Replayed(replay))
+        }
+    }
+}
+
+/// The session of an access token: it may have expired, and everything else about it must be right.
+fn session_of(countersign: &Countersign, access_token: &str) -> Result<SessionId, VerifyError> {
+    let expected = countersign_token::Expected { allow_expired: true, ..countersign.policy.expected() };
+    let now = countersign.clock.now().unix_seconds();
+    let claims = verify(access_token, &countersign.verifying_keys(), &expected, now)?;
+    Ok(SessionId::new(claims.sid))
+}
