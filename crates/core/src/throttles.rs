@@ -23,59 +23,57 @@ impl Usage {
     /// Nothing used yet.
     pub const NONE: Self = Self(Millis::new(0));
 
-    /// Takes one attempt out of the quota before its outcome is known, so that attempts side by side count too.
+    /// Whether one more attempt is allowed.
     ///
     /// # Errors
-    /// How long to wait where nothing is left; nothing is taken then.
-    pub fn take(self, quota: Quota, now: Millis) -> Result<Self, Duration> {
-        let next = self.0.max(now) + quota.refill;
-        let full = now + quota.refill * quota.burst.max(1);
-        if next <= full {
-            return Ok(Self(next));
+    /// How long to wait where nothing is left.
+    pub fn allows(self, quota: Quota, now: Millis) -> Result<(), Duration> {
+        let excess = self.after_one_more(quota, now).get().saturating_sub(full(quota, now).get());
+        match u64::try_from(excess) {
+            Ok(wait) if wait > 0 => Err(Duration::from_millis(wait)),
+            _ => Ok(()),
         }
-        let wait = u64::try_from(next.get().saturating_sub(full.get())).unwrap_or(0);
-        Err(Duration::from_millis(wait))
     }
 
-    /// Puts one attempt back: it succeeded.
+    /// Takes one attempt out of the quota. Attempts that were allowed side by side may all be taken: what exceeds the quota is
+    /// forgotten, so that nobody waits longer than for one attempt.
     #[must_use]
-    pub fn give_back(self, quota: Quota) -> Self {
-        Self(self.0 - quota.refill)
+    pub fn spend(self, quota: Quota, now: Millis) -> Self {
+        Self(self.after_one_more(quota, now).min(full(quota, now)))
     }
 
-    /// True where all of the quota has grown back and the record can be forgotten.
-    #[must_use]
-    pub fn is_over(self, now: Millis) -> bool {
-        self.0 <= now
+    fn after_one_more(self, quota: Quota, now: Millis) -> Millis {
+        self.0.max(now) + quota.refill
     }
 }
 
+/// The usage at which nothing is left.
+fn full(quota: Quota, now: Millis) -> Millis {
+    now + quota.refill * quota.burst.max(1)
+}
+
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     const QUOTA: Quota = Quota { burst: 3, refill: Duration::from_secs(10) };
+    const NOW: Millis = Millis::new(1_000_000);
 
     #[test]
     fn a_burst_then_one_at_a_time() {
-        let now = Millis::new(1_000_000);
         let mut usage = Usage::NONE;
         for _ in 0..3 {
-            usage = usage.take(QUOTA, now).unwrap();
+            assert_eq!(usage.allows(QUOTA, NOW), Ok(()));
+            usage = usage.spend(QUOTA, NOW);
         }
-        assert_eq!(usage.take(QUOTA, now), Err(Duration::from_secs(10)));
-        assert_eq!(usage.take(QUOTA, now + Duration::from_secs(4)), Err(Duration::from_secs(6)));
-        assert!(usage.take(QUOTA, now + Duration::from_secs(10)).is_ok());
+        assert_eq!(usage.allows(QUOTA, NOW), Err(Duration::from_secs(10)));
+        assert_eq!(usage.allows(QUOTA, NOW + Duration::from_secs(4)), Err(Duration::from_secs(6)));
+        assert_eq!(usage.allows(QUOTA, NOW + Duration::from_secs(10)), Ok(()));
     }
 
     #[test]
-    fn a_success_costs_nothing() {
-        let now = Millis::new(1_000_000);
-        let mut usage = Usage::NONE;
-        for _ in 0..100 {
-            usage = usage.take(QUOTA, now).unwrap().give_back(QUOTA);
-        }
-        assert!(usage.take(QUOTA, now).is_ok());
+    fn however_many_fail_side_by_side_the_wait_is_that_for_one() {
+        let usage = (0..100).fold(Usage::NONE, |usage, _| usage.spend(QUOTA, NOW));
+        assert_eq!(usage.allows(QUOTA, NOW), Err(QUOTA.refill));
     }
 }

@@ -53,15 +53,15 @@ pub async fn change(
     let current = Password::parse(current).map_err(|_| ChangeError::CurrentWrong)?;
     // Whoever holds a stolen access token must not have more guesses here than at the sign-in.
     let target = Target::Account(account.id.as_bytes());
-    let taken = countersign
+    let attempt = countersign
         .throttles
         .sign_in(target, address, true, countersign.clock.now())
         .map_err(ChangeError::Throttled)?;
     let credentials = countersign.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
     if countersign.hasher.verify(current, credentials.password.clone()).await? == Match::No {
+        countersign.throttles.failed(&attempt, countersign.clock.now());
         return Err(ChangeError::CurrentWrong);
     }
-    countersign.throttles.give_back(taken);
     let change = PasswordChange {
         account: account.id,
         expected: Some(credentials.password),

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{DEVICE_CHARS, LISTED};
 use crate::hashing::{HashingError, Match};
-use crate::throttles::{Taken, Target, Throttled, network};
+use crate::throttles::{Attempt, Target, Throttled, network};
 use crate::{Countersign, TokenPair, random};
 
 /// What somebody who signs in has typed.
@@ -99,7 +99,21 @@ async fn authenticate(
         None => None,
     };
     let nobody = login.as_ref().map_or("", Login::canonical);
-    let taken = throttle(countersign, found.as_ref(), nobody, address).await?;
+    let attempt = throttle(countersign, found.as_ref(), nobody, address).await?;
+    let proven = prove(countersign, found, password, origin).await;
+    if let Err(SignInError::InvalidCredentials) = proven {
+        countersign.throttles.failed(&attempt, countersign.clock.now());
+    }
+    proven
+}
+
+/// Compares the password; where there is no account, the same work is done.
+async fn prove(
+    countersign: &Countersign,
+    found: Option<Credentials>,
+    password: Zeroizing<String>,
+    origin: Origin,
+) -> Result<Authenticated, SignInError> {
     let Ok(password) = Password::parse(password) else {
         return Err(SignInError::InvalidCredentials);
     };
@@ -112,24 +126,23 @@ async fn authenticate(
         countersign.store.refuse_sign_in(Some(account.id), "wrong_password", origin).await?;
         return Err(SignInError::InvalidCredentials);
     };
-    countersign.throttles.give_back(taken);
     // A busy pool is no reason to refuse a right password: the stronger hash can wait for the next sign-in.
     let rehashed = if outdated { countersign.hasher.hash(password).await.ok() } else { None };
     Ok(Authenticated { account, verified: hash, rehashed })
 }
 
-/// Takes one attempt; an address that the account knows is not counted among the strangers.
+/// Whether one may try; an address that the account knows is not counted among the strangers.
 async fn throttle(
     countersign: &Countersign,
     found: Option<&Credentials>,
     nobody: &str,
     address: Option<IpAddr>,
-) -> Result<Taken, SignInError> {
+) -> Result<Attempt, SignInError> {
     let now = countersign.clock.now();
     let id = found.map(|found| found.account.id);
     let target = id.as_ref().map_or(Target::Nobody(nobody), |id| Target::Account(id.as_bytes()));
     let refused = match countersign.throttles.sign_in(target, address, false, now) {
-        Ok(taken) => return Ok(taken),
+        Ok(attempt) => return Ok(attempt),
         Err(refused) => refused,
     };
     let (Some(id), Some(address), true) = (id, address, refused.strangers_only) else {
