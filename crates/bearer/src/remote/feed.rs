@@ -1,0 +1,252 @@
+//! The revocation feed, read by long poll into memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use countersign_token::AccessClaims;
+use countersign_token::revocation::{ApplyError, FeedPage, RevocationView, RevokedReason};
+use http::{HeaderValue, StatusCode};
+use reqwest::Url;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::backoff::Backoff;
+use super::http::{Http, NoAnswer};
+use super::keys::Endpoints;
+use crate::clock::Clock;
+use crate::metrics;
+
+/// Room for a snapshot of half a million revocations.
+const PAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// What an answer may take beyond the time that the issuer was asked to wait.
+const GRACE: Duration = Duration::from_secs(5);
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(4);
+/// A key that was rejected is not accepted again within seconds.
+const REJECTED_RETRY: Duration = Duration::from_secs(30);
+
+/// Between two questions where the issuer does not wait although it was asked to.
+const PACE: Duration = Duration::from_millis(200);
+
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of revocations. One task reads, requests look: without a lock.
+pub(crate) struct Feed {
+    authority: String,
+    http: Http,
+    reader_key: HeaderValue,
+    clock: Clock,
+    /// How long the issuer is asked to wait. An answer, even an empty one, must come well before the feed counts as stale.
+    wait: Duration,
+    view: ArcSwap<RevocationView>,
+    began: Instant,
+    /// When the last page was applied, in milliseconds since `began`, plus one; 0 for never.
+    applied: AtomicU64,
+    rejected: AtomicBool,
+    was_read: watch::Sender<bool>,
+}
+
+/// How far what is known may be relied upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    Fresh,
+    Stale,
+    /// Stale, and the issuer rejects the reader key: it will not get better by itself.
+    Rejected,
+}
+
+/// Why a page could not be read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    #[error("the issuer rejects the reader key ({0})")]
+    Rejected(StatusCode),
+    #[error("the issuer answers {0}")]
+    Status(StatusCode),
+    #[error("not a page of the feed: {0}")]
+    NotAPage(serde_json::Error),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("the issuer's metadata names no countersign_revocations_endpoint: it is no Countersign")]
+    NoEndpoint,
+}
+
+/// What the issuer is asked for.
+#[derive(Clone, Copy)]
+enum From {
+    /// What is new since the last page, if there was one.
+    Cursor,
+    /// All that is in force.
+    Nothing,
+}
+
+/// Tells what goes wrong when it begins and whenever it changes: not every few seconds for as long as it lasts.
+#[derive(Default)]
+struct Trouble(Option<String>);
+
+impl Trouble {
+    fn tell(&mut self, authority: &str, error: &ReadError) {
+        let text = error.to_string();
+        if self.0.as_ref() == Some(&text) {
+            tracing::debug!(authority, %error, "the revocation feed still cannot be read");
+            return;
+        }
+        match error {
+            ReadError::NoAnswer(_) | ReadError::Status(_) | ReadError::Apply(_) => {
+                tracing::warn!(authority, %error, "the revocation feed cannot be read");
+            }
+            ReadError::Rejected(_) | ReadError::NoEndpoint | ReadError::NotAPage(_) => {
+                tracing::error!(authority, %error, "the revocation feed cannot be read, and requests will be refused: this does not pass by itself");
+            }
+        }
+        self.0 = Some(text);
+    }
+
+    fn is_over(&mut self) {
+        if self.0.take().is_some() {
+            tracing::info!("the revocation feed is read again");
+        }
+    }
+}
+
+impl Feed {
+    pub(crate) fn new(authority: &str, http: Http, reader_key: HeaderValue, max_stale: Duration, clock: Clock) -> Self {
+        Self {
+            authority: authority.to_owned(),
+            http,
+            reader_key,
+            clock,
+            wait: Duration::from_secs((max_stale.as_secs() / 2).clamp(1, 25)),
+            view: ArcSwap::default(),
+            began: Instant::now(),
+            applied: AtomicU64::new(0),
+            rejected: AtomicBool::new(false),
+            was_read: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether a token is known to be revoked, in memory and without a lock.
+    pub(crate) fn check(&self, claims: &AccessClaims) -> Result<(), RevokedReason> {
+        self.view.load().check(claims)
+    }
+
+    pub(crate) fn freshness(&self, max_stale: Duration) -> Freshness {
+        if self.age().is_some_and(|age| age <= max_stale) {
+            return Freshness::Fresh;
+        }
+        if self.rejected.load(Ordering::Acquire) { Freshness::Rejected } else { Freshness::Stale }
+    }
+
+    /// The time since the last page, or `None` before the first.
+    fn age(&self) -> Option<Duration> {
+        let applied = self.applied.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.began.elapsed().saturating_sub(Duration::from_millis(applied)))
+    }
+
+    /// Whether the feed was read at least once.
+    pub(crate) fn was_read(&self) -> watch::Receiver<bool> {
+        self.was_read.subscribe()
+    }
+
+    /// Reads the feed for as long as it is polled.
+    pub(crate) async fn run(&self, endpoints: watch::Receiver<Option<Endpoints>>) {
+        metrics::feed_connected(&self.authority, false);
+        tokio::join!(self.read(endpoints), self.measure());
+    }
+
+    async fn measure(&self) {
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            second.tick().await;
+            metrics::feed_lag(&self.authority, self.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
+        }
+    }
+
+    async fn read(&self, mut endpoints: watch::Receiver<Option<Endpoints>>) {
+        let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        let mut rejections = Backoff::new(FIRST_RETRY, REJECTED_RETRY);
+        let mut trouble = Trouble::default();
+        let mut from = From::Cursor;
+        let mut forget = Instant::now() + FORGET_EVERY;
+        loop {
+            // The sender lives in the same task, so there is always one.
+            let Ok(known) = endpoints.wait_for(Option::is_some).await.map(|known| known.clone()) else { return };
+            let began = Instant::now();
+            let pause = match self.poll(known.and_then(|endpoints| endpoints.revocations), from).await {
+                Ok(events) => {
+                    trouble.is_over();
+                    metrics::feed_connected(&self.authority, true);
+                    from = From::Cursor;
+                    backoff.succeeded();
+                    rejections.succeeded();
+                    let hurried = events == 0 && began.elapsed() < PACE;
+                    if hurried { PACE } else { Duration::ZERO }
+                }
+                Err(error) => {
+                    metrics::feed_connected(&self.authority, false);
+                    trouble.tell(&self.authority, &error);
+                    // Pages that contradict what is known: it is kept, grows stale, and gives way to the next snapshot alone.
+                    from = if matches!(error, ReadError::Apply(_)) { From::Nothing } else { from };
+                    if matches!(error, ReadError::Rejected(_)) { rejections.failed() } else { backoff.failed() }
+                }
+            };
+            if Instant::now() >= forget {
+                self.forget_expired();
+                forget = Instant::now() + FORGET_EVERY;
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Asks once for what is new. The number of events.
+    async fn poll(&self, endpoint: Option<Url>, from: From) -> Result<usize, ReadError> {
+        let mut url = endpoint.ok_or(ReadError::NoEndpoint)?;
+        let view = self.view.load_full();
+        if let (Some((incarnation, after)), From::Cursor) = (view.cursor(), from) {
+            url.query_pairs_mut()
+                .append_pair("incarnation", incarnation)
+                .append_pair("after", &after.to_string())
+                .append_pair("wait", &self.wait.as_secs().to_string());
+        }
+        let question = self.http.get(url, Some(self.reader_key.clone()), self.wait + GRACE, PAGE_BYTES);
+        let answer = question.await?;
+        let rejected = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        self.rejected.store(rejected, Ordering::Release);
+        match answer.status {
+            StatusCode::OK => {}
+            status if rejected => return Err(ReadError::Rejected(status)),
+            status => return Err(ReadError::Status(status)),
+        }
+        let page = serde_json::from_slice(&answer.body).map_err(ReadError::NotAPage)?;
+        self.apply(&view, &page)?;
+        Ok(page.events.len())
+    }
+
+    fn apply(&self, view: &Arc<RevocationView>, page: &FeedPage) -> Result<(), ApplyError> {
+        let nothing_new =
+            !page.snapshot && page.events.is_empty() && view.cursor() == Some((page.incarnation.as_str(), page.seq));
+        if !nothing_new {
+            let mut next = RevocationView::clone(view);
+            next.apply(page)?;
+            metrics::feed_entries(&self.authority, next.len());
+            self.view.store(Arc::new(next));
+        }
+        let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.applied.store(since.saturating_add(1), Ordering::Release);
+        self.was_read.send_if_modified(|read| !std::mem::replace(read, true));
+        Ok(())
+    }
+
+    fn forget_expired(&self) {
+        let mut next = RevocationView::clone(&self.view.load());
+        next.forget_expired(self.clock.now());
+        metrics::feed_entries(&self.authority, next.len());
+        self.view.store(Arc::new(next));
+    }
+}
