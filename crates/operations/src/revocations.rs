@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -36,6 +36,8 @@ pub(crate) struct Feed {
     state: RwLock<State>,
     /// One reader of the store at a time, so that pages are applied in order.
     reading: Mutex<()>,
+    /// When the store was last read, which tells how old the knowledge is.
+    read_at: parking_lot::Mutex<Instant>,
     moved: watch::Sender<u64>,
 }
 
@@ -52,7 +54,12 @@ struct State {
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { state: RwLock::default(), reading: Mutex::new(()), moved: watch::channel(0).0 }
+        Self {
+            state: RwLock::default(),
+            reading: Mutex::new(()),
+            read_at: parking_lot::Mutex::new(Instant::now()),
+            moved: watch::channel(0).0,
+        }
     }
 }
 
@@ -60,6 +67,7 @@ impl Feed {
     /// Reads what the store knows and this process does not.
     pub(crate) async fn catch_up(&self, store: &dyn Store) -> Result<(), StoreError> {
         let _reading = self.reading.lock().await;
+        let asked_at = Instant::now();
         let position = store.feed_position().await?;
         let (mut after, fresh) = {
             let state = self.state.read();
@@ -84,6 +92,7 @@ impl Feed {
             self.state.write().apply(position, seq, fresh, &revocations);
             self.moved.send_replace(seq);
         }
+        *self.read_at.lock() = asked_at;
         Ok(())
     }
 
@@ -186,6 +195,12 @@ impl Countersign {
     /// Why it is.
     pub fn check_revoked(&self, claims: &AccessClaims) -> Result<(), RevokedReason> {
         self.feed.state.read().view.check(claims)
+    }
+
+    /// How old the knowledge behind [`Self::check_revoked`] is.
+    #[must_use]
+    pub fn revocations_age(&self) -> Duration {
+        self.feed.read_at.lock().elapsed()
     }
 }
 
