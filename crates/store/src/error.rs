@@ -1,7 +1,7 @@
 //! What can go wrong in a store. What can be refused is no error: it is part of a verb's answer.
 
 /// Why a verb could not be carried out. Nothing of it was written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached, is full, or is overloaded; the same call may succeed later.
     #[error("the database is unavailable: {0}")]
@@ -43,11 +43,19 @@ pub enum SchemaError {
         /// The newest version known.
         known: u32,
     },
-    /// A migration that was applied differs from the one this program has.
-    #[error("migration {version} of the database is not the one this program has: the schema was altered or belongs to another build")]
+    /// An earlier version of this program wrote it, and it was opened without bringing it up to date.
+    #[error("the database has schema version {found}, this program needs {known}: run `countersign migrate`")]
+    Older {
+        /// The version found.
+        found: u32,
+        /// The version needed.
+        known: u32,
+    },
+    /// It is not what the migrations of this program make.
+    #[error("the schema of the database was altered, or belongs to another build: {what}")]
     Altered {
-        /// The migration in question.
-        version: u32,
+        /// What differs.
+        what: String,
     },
     /// The file is a database of something else.
     #[error("the database belongs to another program: it has tables, but no Countersign migrations")]

@@ -7,7 +7,7 @@
 
 pub mod clock;
 pub mod error;
-// pub mod sqlite;
+pub mod sqlite;
 pub mod verbs;
 
 use async_trait::async_trait;
@@ -22,8 +22,9 @@ pub use clock::Clock;
 pub use error::{Constraint, StoreError};
 
 use crate::verbs::{
-    AccessDenied, Begin, Begun, Credentials, Ended, EventQuery, FeedPosition, ListedSession, NewAccount, NewKey, NewReader,
-    PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered, Rotate, RotatedIn, SessionAccount, Sweep,
+    AccessDenied, Begin, Begun, Credentials, Ended, EventQuery, FeedPosition, ListedSession, NewAccount, NewKey,
+    NewReader, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered, Rotate, RotatedIn, SessionAccount,
+    Sweep,
 };
 
 /// The result of a verb.
@@ -70,7 +71,8 @@ pub trait Store: Send + Sync + 'static {
     async fn write_password(&self, change: PasswordChange, origin: Origin) -> StoreResult<PasswordWritten>;
 
     /// Records that a sign-in was refused.
-    async fn refuse_sign_in(&self, account: Option<AccountId>, reason: &'static str, origin: Origin) -> StoreResult<()>;
+    async fn refuse_sign_in(&self, account: Option<AccountId>, reason: &'static str, origin: Origin)
+    -> StoreResult<()>;
 
     // Sessions
 

@@ -1,0 +1,138 @@
+//! The embedded back-end: one SQLite file, one writer that commits in groups, a few readers.
+
+mod accounts;
+mod backup;
+mod connection;
+mod events;
+mod failures;
+mod keys;
+mod migrate;
+mod passwords;
+mod prune;
+mod readers;
+mod revocations;
+mod rotation;
+mod rows;
+mod sessions;
+mod state;
+mod verbs;
+mod witness;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+pub use backup::{BackupProgress, backup};
+pub use migrate::SchemaVersion;
+
+use crate::error::StoreError;
+use crate::sqlite::connection::{Access, connect, create, locate};
+use crate::sqlite::readers::Readers;
+use crate::sqlite::witness::Witness;
+use crate::sqlite::writer::Writer;
+use crate::{Clock, StoreResult};
+
+/// How many reads are made at the same time.
+const READERS: usize = 4;
+
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// To serve, or for a command that writes: the schema is brought up to date, a database that went back in time is
+    /// refused, and the witness is kept.
+    Serve,
+    /// For `migrate` and `accept-restore`: the schema is brought up to date, and no witness is asked or kept until a restore is
+    /// accepted.
+    Maintain,
+    /// To look: nothing is made, changed or asked. The schema must be the one of this program.
+    Inspect,
+}
+
+/// A store in a SQLite file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    feed: watch::Receiver<u64>,
+    clock: Clock,
+    path: PathBuf,
+    /// Those of the readers first: the writer is to close last, since the last connection tidies the log away.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the database in this file; where it is missing, it and its folder are made, readable by their owner alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`], [`StoreError::Restored`], or why the file cannot be used.
+    pub fn open(path: impl AsRef<Path>, mode: OpenMode, clock: Clock) -> StoreResult<Self> {
+        let path = locate(path.as_ref())?;
+        let witness = Witness::beside(&path);
+        let connection = match mode {
+            OpenMode::Inspect => {
+                let connection = connect(&path, Access::Read)?;
+                migrate::verify(&connection)?;
+                connection
+            }
+            OpenMode::Serve | OpenMode::Maintain => {
+                create(&path)?;
+                let mut connection = connect(&path, Access::Write)?;
+                migrate::run(&mut connection, &clock)?;
+                if mode == OpenMode::Serve {
+                    witness.check(&mut connection)?;
+                }
+                connection
+            }
+        };
+        let (feed, feed_signal) = watch::channel(state::position(&connection)?.seq);
+        let reading = (0..READERS).map(|_| connect(&path, Access::Read)).collect::<StoreResult<Vec<_>>>()?;
+        let (readers, mut threads) = Readers::start(reading)?;
+        let (writer, thread) = Writer::start(connection, clock.clone(), feed, witness, mode == OpenMode::Serve)?;
+        threads.push(thread);
+        Ok(Self { writer, readers, feed: feed_signal, clock, path, threads: Mutex::new(threads) })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Finishes what was begun and closes the file; the witness is up to date then. Verbs that come later are answered with
+    /// [`StoreError::Unavailable`].
+    ///
+    /// # Errors
+    /// [`StoreError::Internal`] where a thread had died.
+    pub async fn close(&self) -> StoreResult<()> {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let (end_readers, end_writer) = (self.readers.closing(), self.writer.closing());
+        let closed = tokio::task::spawn_blocking(move || {
+            end_readers();
+            let mut threads = threads;
+            let writer = threads.pop();
+            let readers_ended = threads.into_iter().all(|thread| thread.join().is_ok());
+            end_writer();
+            writer.is_none_or(|thread| thread.join().is_ok()) && readers_ended
+        });
+        match closed.await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(StoreError::Internal("a thread of the store had died".to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SqliteStore({})", self.path.display())
+    }
+}
+
+/// How far the schema of the database in this file has come: `migrate --check`. Nothing is changed.
+///
+/// # Errors
+/// [`StoreError::Schema`], or why the file cannot be read.
+pub fn schema_version(path: &Path) -> StoreResult<SchemaVersion> {
+    migrate::version(&connect(&locate(path)?, Access::Read)?)
+}

@@ -1,0 +1,77 @@
+//! Pruning: what nobody will ask for any more, in small steps.
+
+use countersign_core::epochs::Epoch;
+use countersign_core::ids::SessionId;
+use countersign_core::sessions::state::{Session, Standing};
+use countersign_core::time::Millis;
+use rusqlite::{Connection, params};
+
+use crate::StoreResult;
+use crate::sqlite::rows::{execute, many, session_columns};
+use crate::sqlite::sessions::standing_columns;
+use crate::sqlite::writer::Writing;
+use crate::verbs::{Pruned, Sweep};
+
+/// What a sweep found: read apart from the writer, which must not wait for it. What is dead stays dead, so it need
+/// not be asked again.
+pub(super) struct Candidates {
+    sessions: Vec<SessionId>,
+    next: Option<SessionId>,
+}
+
+pub(super) fn look(connection: &Connection, sweep: Sweep, now: Millis) -> StoreResult<Candidates> {
+    let sql = concat!(
+        "SELECT ",
+        session_columns!(),
+        ", ",
+        standing_columns!(),
+        ", a.disabled_at, ",
+        "(SELECT max(max(f.idle_expires_at, f.access_expires_at)) FROM families f WHERE f.session = s.id) ",
+        "FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.id > ?1 ORDER BY s.id LIMIT ?2"
+    );
+    let after = sweep.after.as_ref().map_or(&[][..], |after| after.as_bytes());
+    let found = many(connection, sql, params![after, sweep.limit], |columns| {
+        let (session, standing) = (columns.session()?, columns.standing()?);
+        let (disabled_at, idle_at) = (columns.maybe_millis()?, columns.maybe_millis()?);
+        let dead_since = dead_since(&session, &standing, disabled_at, idle_at.unwrap_or(session.expires_at));
+        Ok((session.id, dead_since))
+    })?;
+    let full = found.len() >= sweep.limit as usize;
+    let next = found.last().filter(|_| full).map(|(id, _)| *id);
+    let kept_from = now - sweep.keep_sessions;
+    let sessions = found.into_iter().filter(|(_, since)| *since <= kept_from).map(|(id, _)| id).collect();
+    Ok(Candidates { sessions, next })
+}
+
+/// The first moment at which nothing could be done with the session any more; it may be to come.
+fn dead_since(session: &Session, standing: &Standing, disabled_at: Option<Millis>, idle_at: Millis) -> Millis {
+    // An epoch is never behind the clock by which it was taken, so it tells when at the latest the revocation was.
+    let behind = |born: Epoch, now: Epoch| (born < now).then(|| Millis::new(now.get()));
+    [
+        session.ended.map(|ended| ended.at),
+        disabled_at,
+        behind(session.born.session, standing.epochs.session),
+        behind(session.born.global, standing.epochs.global),
+        Some(idle_at),
+    ]
+    .into_iter()
+    .flatten()
+    .fold(session.expires_at, Ord::min)
+}
+
+pub(super) fn sweep(writing: &Writing<'_>, candidates: &Candidates, sweep: Sweep) -> StoreResult<Pruned> {
+    let connection = writing.connection;
+    let mut sessions = 0;
+    for id in &candidates.sessions {
+        execute(connection, "DELETE FROM families WHERE session = ?1", [id.as_bytes()])?;
+        sessions += execute(connection, "DELETE FROM sessions WHERE id = ?1", [id.as_bytes()])?;
+    }
+    // The oldest first, and no further than the step allows.
+    let sql = "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?3) AND at <= ?1 \
+               AND (feed_expires_at IS NULL OR feed_expires_at <= ?2)";
+    let kept_from = writing.now - sweep.keep_events;
+    let events = execute(connection, sql, params![kept_from.get(), writing.now.get(), sweep.limit])?;
+    let kept_from = writing.now - sweep.keep_sessions;
+    execute(connection, "DELETE FROM keys WHERE verifies_until <= ?1", [kept_from.get()])?;
+    Ok(Pruned { sessions: sessions as u64, events: events as u64, next: candidates.next })
+}

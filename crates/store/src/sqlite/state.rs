@@ -1,0 +1,72 @@
+//! The row that there is once: locked last in every transaction that changes it.
+
+use std::time::Duration;
+
+use countersign_core::epochs::Epoch;
+use countersign_core::time::Millis;
+use rusqlite::{Connection, params};
+
+use crate::StoreResult;
+use crate::sqlite::migrate::new_incarnation;
+use crate::sqlite::rows::{corrupt, execute, execute_on_one, one};
+use crate::sqlite::writer::Writing;
+use crate::verbs::FeedPosition;
+
+pub(super) fn position(connection: &Connection) -> StoreResult<FeedPosition> {
+    one(connection, "SELECT incarnation, feed_seq, global_epoch FROM auth_state", [], |columns| columns.position())?
+        .ok_or_else(missing)
+}
+
+/// Takes the next number of the feed.
+pub(super) fn next_position(writing: &Writing<'_>) -> StoreResult<FeedPosition> {
+    let sql = "UPDATE auth_state SET feed_seq = feed_seq + 1 RETURNING incarnation, feed_seq, global_epoch";
+    let position = one(writing.connection, sql, [], |columns| columns.position())?.ok_or_else(missing)?;
+    writing.feed_moved(position.seq);
+    Ok(position)
+}
+
+/// Moves everyone's epoch on; the old one and the new one.
+pub(super) fn next_global_epoch(writing: &Writing<'_>) -> StoreResult<(Epoch, Epoch)> {
+    let before = position(writing.connection)?.global_epoch;
+    let since = before.next(writing.now);
+    let sql = "UPDATE auth_state SET global_epoch = ?1 WHERE global_epoch = ?2";
+    execute_on_one(writing.connection, sql, [since.get(), before.get()])?;
+    Ok((before, since))
+}
+
+/// Begins another history.
+pub(super) fn next_incarnation(writing: &Writing<'_>) -> StoreResult<()> {
+    execute_on_one(
+        writing.connection,
+        "UPDATE auth_state SET incarnation = ?1, served = 1",
+        params![new_incarnation()?],
+    )
+}
+
+/// When the last access token issued until now has expired, whoever holds it.
+pub(super) fn last_access_expiry(writing: &Writing<'_>) -> StoreResult<Millis> {
+    let sql = "SELECT longest_access_lifetime FROM auth_state";
+    let longest = one(writing.connection, sql, [], |columns| columns.counter())?.ok_or_else(missing)?;
+    Ok(writing.now + Duration::from_millis(longest))
+}
+
+/// Remembers a lifetime of access tokens where it is the longest so far.
+pub(super) fn note_access_lifetime(writing: &Writing<'_>, lifetime: Duration) -> StoreResult<()> {
+    let milliseconds = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    let sql = "UPDATE auth_state SET longest_access_lifetime = ?1 WHERE longest_access_lifetime < ?1";
+    execute(writing.connection, sql, [milliseconds])?;
+    Ok(())
+}
+
+/// Fails where nothing can be written. That the writer has its transaction says enough: nothing is changed, so nothing has
+/// to be committed for whoever asks.
+pub(super) fn try_write(writing: &Writing<'_>) -> StoreResult<()> {
+    if writing.connection.is_readonly("main")? {
+        return Err(crate::StoreError::Unavailable("the database may only be read".to_owned()));
+    }
+    Ok(())
+}
+
+fn missing() -> crate::StoreError {
+    corrupt("auth_state is empty")
+}

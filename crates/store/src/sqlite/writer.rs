@@ -1,0 +1,342 @@
+//! The writer: one thread, one transaction for everything that waits, one flush to disk for all of it.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use countersign_core::time::Millis;
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use crate::error::StoreError;
+use crate::sqlite::rows::execute;
+use crate::sqlite::witness::Witness;
+use crate::{Clock, StoreResult};
+
+/// How many jobs may wait. More than that is a pile-up: the callers are told at once.
+const QUEUE: usize = 4096;
+/// How many jobs share a transaction at the most.
+const BATCH: usize = 256;
+/// How far the witness may be behind.
+const WITNESS_DELAY: Duration = Duration::from_secs(1);
+
+/// What a verb has while it writes.
+pub(super) struct Writing<'c> {
+    /// The connection, inside a transaction.
+    pub(super) connection: &'c Connection,
+    /// The time that counts for the verb.
+    pub(super) now: Millis,
+    feed_seq: Cell<Option<u64>>,
+    rotated: Cell<bool>,
+}
+
+impl Writing<'_> {
+    /// To be called by whatever takes a number of the feed.
+    pub(super) fn feed_moved(&self, seq: u64) {
+        self.feed_seq.set(Some(seq));
+    }
+
+    /// To be called by a rotation.
+    pub(super) fn rotated(&self) {
+        self.rotated.set(true);
+    }
+}
+
+/// Hands jobs to the writer's thread.
+pub(super) struct Writer {
+    queue: SyncSender<Message>,
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    /// Write the witness now, and keep it from now on.
+    Witness(oneshot::Sender<StoreResult<()>>),
+    Close,
+}
+
+impl Writer {
+    /// Starts the thread. With `witnessed` it keeps the witness.
+    pub(super) fn start(
+        connection: Connection,
+        clock: Clock,
+        feed: watch::Sender<u64>,
+        witness: Witness,
+        witnessed: bool,
+    ) -> StoreResult<(Self, JoinHandle<()>)> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let keeper = Keeper { witness, keeps: witnessed, behind_since: None };
+        let thread = Thread { connection, clock, feed, keeper };
+        let handle = Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || thread.serve(&messages))
+            .map_err(|error| StoreError::Unavailable(format!("cannot start the writer: {error}")))?;
+        Ok((Self { queue }, handle))
+    }
+
+    /// Does `work` in a transaction that it may share with others, and answers once that is on disk.
+    pub(super) async fn run<T, F>(&self, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Job(Box::new(Pending { work: Some(work), result: None, reply })))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Writes the witness now, and keeps it from now on.
+    pub(super) async fn witness(&self) -> StoreResult<()> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Witness(reply))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The message that ends the thread after what was sent before it. It may block while the queue is full.
+    pub(super) fn closing(&self) -> impl FnOnce() + Send + 'static {
+        let queue = self.queue.clone();
+        move || {
+            // It fails where the thread has ended: that is what was wanted.
+            let _ = queue.send(Message::Close);
+        }
+    }
+
+    fn send(&self, message: Message) -> StoreResult<()> {
+        self.queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
+            TrySendError::Disconnected(_) => closed(),
+        })
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}
+
+trait Job: Send {
+    /// Does the work; `true` where it is to be committed.
+    fn run(&mut self, writing: &Writing<'_>) -> bool;
+    /// Tells the caller, `failed` being why the transaction could not be committed.
+    fn answer(self: Box<Self>, failed: Option<&StoreError>);
+}
+
+struct Pending<T, F> {
+    work: Option<F>,
+    result: Option<StoreResult<T>>,
+    reply: oneshot::Sender<StoreResult<T>>,
+}
+
+impl<T, F> Job for Pending<T, F>
+where
+    T: Send,
+    F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send,
+{
+    fn run(&mut self, writing: &Writing<'_>) -> bool {
+        let Some(work) = self.work.take() else {
+            return false;
+        };
+        let result = self.result.insert(work(writing));
+        result.is_ok()
+    }
+
+    fn answer(self: Box<Self>, failed: Option<&StoreError>) {
+        let result = match (self.result, failed) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(error)) => Err(error.clone()),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(StoreError::Internal("a verb panicked".to_owned())),
+        };
+        // It fails where nobody waits any more.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// What the jobs of one transaction have done.
+#[derive(Default)]
+struct Done {
+    changed: bool,
+    feed_seq: Option<u64>,
+    rotated: bool,
+}
+
+struct Thread {
+    connection: Connection,
+    clock: Clock,
+    feed: watch::Sender<u64>,
+    keeper: Keeper,
+}
+
+impl Thread {
+    fn serve(mut self, messages: &Receiver<Message>) {
+        while let Some(message) = self.next(messages) {
+            let mut jobs = vec![];
+            let mut pending = Some(message);
+            let mut last = None;
+            while let Some(message) = pending {
+                match message {
+                    Message::Job(job) => jobs.push(job),
+                    other => {
+                        last = Some(other);
+                        break;
+                    }
+                }
+                pending = if jobs.len() < BATCH { messages.try_recv().ok() } else { None };
+            }
+            self.drain(jobs);
+            match last {
+                Some(Message::Close) => break,
+                Some(Message::Witness(reply)) => {
+                    let _ = reply.send(self.keeper.start(&self.connection));
+                }
+                Some(Message::Job(_)) | None => {}
+            }
+            self.keeper.follow_if_due(&self.connection);
+        }
+        self.keeper.follow_at_last(&self.connection);
+    }
+
+    /// The next message; `None` where there will be none.
+    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        loop {
+            let Some(wait) = self.keeper.due_in() else {
+                return messages.recv().ok();
+            };
+            match messages.recv_timeout(wait) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) => self.keeper.follow_if_due(&self.connection),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn drain(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let outcome = self.transact(&mut jobs);
+        if outcome.is_err() && !self.connection.is_autocommit() {
+            // Where even this fails the next BEGIN will tell.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        if let Ok(done) = &outcome
+            && done.changed
+        {
+            self.keeper.fell_behind();
+            if let Some(seq) = done.feed_seq {
+                self.feed.send_replace(seq);
+            }
+        }
+        if let Err(error) = &outcome {
+            tracing::error!(%error, jobs = jobs.len(), "could not commit");
+        }
+        for job in jobs {
+            job.answer(outcome.as_ref().err());
+        }
+    }
+
+    fn transact(&self, jobs: &mut [Box<dyn Job>]) -> StoreResult<Done> {
+        execute(&self.connection, "BEGIN IMMEDIATE", [])?;
+        let mut done = Done::default();
+        for job in jobs {
+            self.within_savepoint(job.as_mut(), &mut done)?;
+        }
+        if !done.changed {
+            execute(&self.connection, "ROLLBACK", [])?;
+            return Ok(done);
+        }
+        execute(&self.connection, "UPDATE auth_state SET commit_seq = commit_seq + 1", [])?;
+        before_commit();
+        execute(&self.connection, "COMMIT", [])?;
+        after_commit(done.rotated);
+        Ok(done)
+    }
+
+    /// A job that fails takes back what it did, and not what its neighbours did.
+    fn within_savepoint(&self, job: &mut dyn Job, done: &mut Done) -> StoreResult<()> {
+        let connection = &self.connection;
+        execute(connection, "SAVEPOINT job", [])?;
+        let changes = connection.total_changes();
+        let now = self.clock.now();
+        let writing = Writing { connection, now, feed_seq: Cell::new(None), rotated: Cell::new(false) };
+        let kept = catch_unwind(AssertUnwindSafe(|| job.run(&writing))).unwrap_or_else(|_| {
+            tracing::error!("a verb panicked; it was rolled back");
+            false
+        });
+        if kept {
+            execute(connection, "RELEASE job", [])?;
+            done.changed |= connection.total_changes() != changes;
+            done.feed_seq = writing.feed_seq.get().or(done.feed_seq);
+            done.rotated |= writing.rotated.get();
+            return Ok(());
+        }
+        if connection.is_autocommit() {
+            // A full disk or a failing one: SQLite has rolled back everything by itself.
+            return Err(StoreError::Unavailable("the database rolled back the whole transaction".to_owned()));
+        }
+        execute(connection, "ROLLBACK TO job", [])?;
+        execute(connection, "RELEASE job", [])?;
+        Ok(())
+    }
+}
+
+/// Keeps the witness not far behind, and never ahead.
+struct Keeper {
+    witness: Witness,
+    keeps: bool,
+    behind_since: Option<Instant>,
+}
+
+impl Keeper {
+    fn fell_behind(&mut self) {
+        if self.keeps && self.behind_since.is_none() {
+            self.behind_since = Some(Instant::now());
+        }
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        self.behind_since.map(|since| WITNESS_DELAY.saturating_sub(since.elapsed()))
+    }
+
+    fn follow_if_due(&mut self, connection: &Connection) {
+        if self.due_in().is_some_and(|wait| wait.is_zero()) {
+            self.follow(connection);
+        }
+    }
+
+    fn follow_at_last(&mut self, connection: &Connection) {
+        if self.behind_since.is_some() {
+            self.follow(connection);
+        }
+    }
+
+    fn follow(&mut self, connection: &Connection) {
+        match self.witness.follow(connection) {
+            Ok(()) => self.behind_since = None,
+            Err(error) => {
+                tracing::warn!(%error, "could not write the witness file; it will be tried again");
+                self.behind_since = Some(Instant::now());
+            }
+        }
+    }
+
+    fn start(&mut self, connection: &Connection) -> StoreResult<()> {
+        self.witness.follow(connection)?;
+        self.keeps = true;
+        self.behind_since = None;
+        Ok(())
+    }
+}
+
+/// Where tests kill the process.
+fn before_commit() {
+    fail::fail_point!("store::before-commit", |_| std::process::abort());
+}
+
+/// Where tests kill the process: the transaction is on disk, and nobody was told.
+fn after_commit(rotated: bool) {
+    fail::fail_point!("store::after-commit", |_| std::process::abort());
+    if rotated {
+        fail::fail_point!("rotation::after-commit", |_| std::process::abort());
+    }
+}
