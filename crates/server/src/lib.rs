@@ -7,6 +7,10 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod http;
+mod installation;
 pub mod listener;
 pub mod problem;
 pub mod telemetry;
+mod trust;
+
+pub use installation::{Countersign, OpenError};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use countersign_core::ids::{Incarnation, ReaderId};
 use countersign_operations::revocations::{self as feed, Cursor};
 use countersign_token::revocation::FeedPage;
@@ -18,6 +18,7 @@ use super::Api;
 use super::caller::{Bearer, bearer_token};
 use super::time::Rfc3339;
 use crate::http::{ClientAddress, JsonBody, PathOf, QueryOf};
+use crate::listener::Shutdown;
 use crate::problem::{Code, Problem};
 
 /// Where a reader stands.
@@ -60,6 +61,7 @@ pub(super) struct FeedResponse {
 )]
 pub(super) async fn read(
     State(api): State<Api>,
+    shutdown: Option<Extension<Shutdown>>,
     parts: Parts,
     QueryOf(query): QueryOf<FeedQuery>,
 ) -> Result<Json<FeedResponse>, Problem> {
@@ -70,8 +72,21 @@ pub(super) async fn read(
     }
     let cursor = query.incarnation.zip(query.after);
     let cursor = cursor.map(|(incarnation, after)| Cursor { incarnation: Incarnation::new(incarnation), after });
-    let page = feed::read(&api.countersign, cursor, Duration::from_secs(query.wait.into())).await;
+    let wait = Duration::from_secs(query.wait.into());
+    let page = tokio::select! {
+        page = feed::read(&api.countersign, cursor, wait) => page,
+        // A server that stops answers who waits at once, so that nobody's request breaks off.
+        () = begun(shutdown) => feed::read(&api.countersign, cursor, Duration::ZERO).await,
+    };
     Ok(Json(FeedResponse { page }))
+}
+
+/// Waits for the end of the server; where an embedding application names none, for ever.
+async fn begun(shutdown: Option<Extension<Shutdown>>) {
+    match shutdown {
+        Some(Extension(shutdown)) => shutdown.begun().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A reader to admit.

@@ -2,19 +2,41 @@
 //!
 //! Exit codes: 0 done; 1 it failed; 2 the command line or a setting is wrong, so the same call fails again.
 
+mod account;
+mod ask;
 mod config;
+mod database;
+mod events;
+mod failure;
+mod health;
+mod key;
+mod output;
+mod reader;
+mod serve;
+mod session;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use countersign_store::Clock;
+use countersign_store::sqlite::{OpenMode, SqliteStore};
 
-use crate::config::{Environment, Flags};
+use self::failure::{Exit, Failure};
+use self::output::{Console, Format};
+use crate::config::{Environment, Flags, Loaded, WrongSettings};
+use crate::installation::Countersign;
+use crate::{config as settings, telemetry};
 
 const AFTER_HELP: &str = "\
 Every setting can also stand in the environment, as COUNTERSIGN_ and its name in upper case, or in the TOML file, by \
 its name with underscores: --database-url is COUNTERSIGN_DATABASE_URL is database_url. A flag wins over the \
-environment, the environment over the file.";
+environment, the environment over the file.
+
+Exit codes: 0 done; 1 it failed; 2 the command line or a setting is wrong.";
+
+/// What a command that is no server tells of its work: what goes wrong, and that it made the key-encryption key.
+const COMMAND_LOG: &str = "warn,countersign::installation=info";
 
 #[derive(Parser)]
 #[command(
@@ -22,120 +44,172 @@ environment, the environment over the file.";
     version,
     about = "A login server for anyone's API: short-lived access tokens, rotating refresh tokens, revocation that works",
     after_long_help = AFTER_HELP,
-    after_help = "`countersign --help` lists the settings too.",
-    subcommand_required = true,
-    arg_required_else_help = true
+    after_help = "Without a command it serves. `countersign --help` lists the settings too."
 )]
 struct Cli {
     #[command(flatten)]
     flags: Flags,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve, until SIGTERM or Ctrl-C (this is also what no command does)
+    Serve,
+    /// Make, list and change accounts
+    Account {
+        #[command(flatten)]
+        format: Format,
+        #[command(subcommand)]
+        command: account::Command,
+    },
+    /// End every session of everyone
+    RevokeAll(session::RevokeAll),
+    /// List what happened, newest first
+    Events(events::Events),
+    /// List and rotate the keys that sign tokens
+    Key {
+        #[command(flatten)]
+        format: Format,
+        #[command(subcommand)]
+        command: key::Command,
+    },
+    /// Say which resource servers may read the revocation feed
+    Reader {
+        #[command(flatten)]
+        format: Format,
+        #[command(subcommand)]
+        command: reader::Command,
+    },
+    /// Bring the database to the schema of this version; the server does it too, when it starts
+    Migrate(database::Migrate),
+    /// Copy the database to a file while the server runs
+    Backup(database::Backup),
+    /// Go on with a database that was restored from a copy
+    AcceptRestore(database::AcceptRestore),
     /// Look at the settings
     Config {
+        #[command(flatten)]
+        format: Format,
         #[command(subcommand)]
         command: config::Command,
     },
+    /// Ask the running server whether it is ready
+    Health(Format),
 }
 
-/// What a command came to.
+/// What every command is given.
+struct Call<'a> {
+    flags: &'a Flags,
+    environment: &'a Environment,
+    console: Console<'a>,
+}
+
+/// What a command does where the database does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    /// The command line or a setting is wrong.
-    Misused,
+enum Missing {
+    /// Makes it, as the server would.
+    Make,
+    /// Refuses: a list that is empty because the folder is the wrong one would mislead.
+    Refuse,
+}
+
+impl Call<'_> {
+    /// The settings, where they are right and this build can open their database.
+    fn load(&self) -> Result<Loaded, WrongSettings> {
+        settings::load(self.flags, self.environment)?.openable()
+    }
+
+    /// Opens what the settings name, for a command that ends soon.
+    async fn open(&self, missing: Missing) -> Result<Countersign, Failure> {
+        Ok(Countersign::open_for_a_command(self.prepare(missing)?).await?)
+    }
+
+    /// Opens the database to look at it, and nothing else: even where it may not be served, as after a restore.
+    fn inspect(&self) -> Result<SqliteStore, Failure> {
+        let path = self.prepare(Missing::Refuse)?.settings.database_url;
+        let path = path.sqlite_path().map_err(Failure::misused)?;
+        Ok(SqliteStore::open(path, OpenMode::Inspect, Clock::System)?)
+    }
+
+    /// The settings, for a command that is no server.
+    fn prepare(&self, missing: Missing) -> Result<Loaded, Failure> {
+        let loaded = self.load()?;
+        // A second command in one process, as in a test, keeps the log of the first.
+        let _ = telemetry::start_logs(loaded.settings.log_format, COMMAND_LOG);
+        if missing == Missing::Refuse
+            && let Ok(path) = loaded.settings.database_url.sqlite_path()
+            && !path.exists()
+        {
+            let message =
+                "there is no database at {}: name the right one (database_url), or start `countersign` to make it";
+            return Err(Failure::failed(message.replace("{}", &path.display().to_string())));
+        }
+        Ok(loaded)
+    }
 }
 
 /// Runs the command that this process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let environment = Environment::read();
-    match run(&cli, &environment, &mut io::stdout().lock(), &mut io::stderr().lock()) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Misused) => ExitCode::from(2),
-        // A reader that went away, such as `head`, has what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    let matches = command_line().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // Not locked: the log writes to standard error too, from other threads.
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    run(cli, &Environment::read(), &mut out, &mut err).into()
 }
 
-fn run(cli: &Cli, environment: &Environment, out: &mut impl Write, err: &mut impl Write) -> io::Result<Outcome> {
-    match &cli.command {
-        Command::Config { command } => config::run(command, &cli.flags, environment, out, err),
+/// The command line, where the help of a command does not repeat every setting.
+fn command_line() -> clap::Command {
+    let settings = Flags::augment_args(clap::Command::new(""));
+    let hidden: Vec<_> = settings.get_arguments().map(|setting| setting.clone().hide(true)).collect();
+    Cli::command().mut_subcommands(|command| without_settings(command, &hidden))
+}
+
+fn without_settings(command: clap::Command, hidden: &[clap::Arg]) -> clap::Command {
+    command
+        .args(hidden)
+        .after_help("Settings may be given as flags: `countersign --help` lists them.")
+        .mut_subcommands(|command| without_settings(command, hidden))
+}
+
+fn run(cli: Cli, environment: &Environment, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let Cli { flags, command } = cli;
+    let mut call = Call { flags: &flags, environment, console: Console::new(out, err) };
+    let outcome = drive(&mut call, command.unwrap_or(Command::Serve)).and_then(|()| call.console.flush());
+    let Err(failure) = outcome else { return Exit::Done };
+    if let Some(message) = failure.message() {
+        call.console.note(format_args!("error: {message}"));
+    }
+    failure.exit()
+}
+
+fn drive(call: &mut Call<'_>, command: Command) -> Result<(), Failure> {
+    serve::arm_fail_points(call.environment)?;
+    let mut runtime = match command {
+        Command::Serve => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build().map_err(Failure::failed)?;
+    runtime.block_on(dispatch(call, command))
+}
+
+async fn dispatch(call: &mut Call<'_>, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve => serve::run(call).await,
+        Command::Account { format, command } => account::run(call, command, format.json).await,
+        Command::RevokeAll(command) => session::revoke_all(call, command).await,
+        Command::Events(command) => events::run(call, command).await,
+        Command::Key { format, command } => key::run(call, command, format.json).await,
+        Command::Reader { format, command } => reader::run(call, command, format.json).await,
+        Command::Migrate(command) => database::migrate(call, command).await,
+        Command::Backup(command) => database::backup(call, command).await,
+        Command::AcceptRestore(command) => database::accept_restore(call, command).await,
+        Command::Config { format, command } => config::run(call, &command, format.json),
+        Command::Health(format) => health::run(call, format.json).await,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    fn call(arguments: &[&str], variables: &[(&str, &str)]) -> (Outcome, String, String) {
-        let cli = Cli::try_parse_from(["countersign"].iter().chain(arguments)).unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let outcome = run(&cli, &variables.iter().copied().collect(), &mut out, &mut err).unwrap();
-        (outcome, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn settings_may_stand_before_and_behind_the_command() {
-        for arguments in [["--audience", "me", "config", "check"], ["config", "check", "--audience", "me"]] {
-            let (outcome, out, err) = call(&arguments, &[]);
-            assert_eq!((outcome, err.as_str()), (Outcome::Done, ""));
-            let line = out.lines().find(|line| line.starts_with("audience ")).unwrap();
-            assert!(line.contains(" me ") && line.ends_with("flag --audience"), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_check_for_scripts_is_one_json_object() {
-        let secret = "x".repeat(40);
-        let variables = [("COUNTERSIGN_REVOCATION_READER_SECRET", secret.as_str())];
-        let (outcome, out, _) = call(&["config", "check", "--json"], &variables);
-        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(outcome, Outcome::Done);
-        assert_eq!(json["ok"], true);
-        assert_eq!(json["settings"]["listen"]["value"], "127.0.0.1:5000");
-        assert_eq!(json["settings"]["listen"]["source"], "default");
-        assert_eq!(json["settings"]["password_min_length"]["value"], 8);
-        assert_eq!(json["settings"]["trusted_proxies"]["value"], serde_json::json!([]));
-        assert!(json["settings"]["metrics_listen"]["value"].is_null());
-        assert!(!out.contains(&secret));
-    }
-
-    #[test]
-    fn wrong_settings_are_told_and_end_with_misuse() {
-        let arguments = ["config", "check", "--listen", "5000", "--log-format", "xml"];
-        let (outcome, out, err) = call(&arguments, &[]);
-        assert_eq!((outcome, out.as_str()), (Outcome::Misused, ""));
-        assert!(err.starts_with("error: 2 settings are wrong:\n\n  listen = \"5000\"  (flag --listen)\n"), "{err}");
-
-        let (outcome, out, err) = call(&[&arguments[..], &["--json"]].concat(), &[]);
-        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-        assert_eq!((outcome, err.as_str()), (Outcome::Misused, ""));
-        assert_eq!(json["ok"], false);
-        assert_eq!(json["errors"][0]["setting"], "listen");
-        assert_eq!(json["errors"][1]["source"], "flag --log-format");
-    }
-
-    #[test]
-    fn a_database_that_is_not_built_in_is_told() {
-        let arguments =
-            ["config", "check", "--database-url", "postgres://me:pw@db/x", "--key-encryption-key-file", "k"];
-        let (outcome, _, err) = call(&arguments, &[]);
-        assert_eq!(outcome, Outcome::Misused);
-        assert!(err.contains("not built into this version") && err.contains("postgres://***@db/x"), "{err}");
-    }
-}
+mod tests;

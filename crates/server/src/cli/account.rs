@@ -1,0 +1,251 @@
+//! `countersign account`: the accounts, for the operator.
+
+use clap::{Args, Subcommand};
+use countersign_core::accounts::{Account, Email, Username};
+use countersign_core::roles::{Role, Roles};
+use countersign_operations::accounts::{self, ManageError, NewRegistration, RegisterError};
+use countersign_operations::callers::Administrator;
+use countersign_operations::{Countersign, passwords, sessions};
+use countersign_store::Store;
+use serde::Serialize;
+
+use super::output::{Console, Table, count, time};
+use super::{Call, Failure, Missing, ask, session};
+
+/// How many accounts are read at a time.
+const PAGE: u32 = 500;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Make an account
+    ///
+    /// The password is asked for on the terminal. Where standard input is no terminal, its first line is the password. It is
+    /// never an argument: arguments show in the process list and in the history of the shell.
+    Create(Create),
+    /// List every account, in the order of their names
+    List,
+    #[command(flatten)]
+    Change(Change),
+}
+
+#[derive(Subcommand)]
+pub(super) enum Change {
+    /// Set a password; every session of the account ends
+    ///
+    /// The password is asked for on the terminal. Where standard input is no terminal, its first line is the password.
+    SetPassword(Named),
+    /// Set the roles of an account, in place of those that it has
+    ///
+    /// Access tokens with the old roles are refused from now on; nobody is signed out, and the next refresh brings the new
+    /// roles. The role Admin may administer this server; all others mean what your API takes them to mean.
+    SetRoles {
+        #[command(flatten)]
+        account: Named,
+        /// What the account may do: Admin, User, or any name of yours
+        #[arg(value_name = "ROLE", required = true, value_parser = Role::parse)]
+        roles: Vec<Role>,
+    },
+    /// Disable an account: it cannot sign in, and every session of it ends
+    Disable(Named),
+    /// Let a disabled account sign in again
+    Enable(Named),
+    /// End every session of an account; it can sign in again
+    Revoke(Named),
+}
+
+#[derive(Args)]
+pub(super) struct Create {
+    /// The username: 2 to 64 characters, no spaces
+    #[arg(value_name = "NAME", value_parser = Username::parse)]
+    username: Username,
+    /// The e-mail address
+    #[arg(long, value_name = "ADDRESS", value_parser = Email::parse)]
+    email: Email,
+    /// Let it administer this server: the roles Admin and User instead of User alone
+    #[arg(long)]
+    admin: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Named {
+    /// The username
+    #[arg(value_name = "NAME", value_parser = Username::parse)]
+    username: Username,
+}
+
+pub(super) async fn run(call: &mut Call<'_>, command: Command, json: bool) -> Result<(), Failure> {
+    match command {
+        Command::Create(new) => {
+            let opened = call.open(Missing::Make).await?;
+            let outcome = create(&mut call.console, opened.operations(), new, json).await;
+            outcome.and(opened.close().await.map_err(Failure::from))
+        }
+        Command::List => {
+            let store = call.inspect()?;
+            let outcome = list(&mut call.console, &store, json).await;
+            outcome.and(store.close().await.map_err(Failure::from))
+        }
+        Command::Change(command) => {
+            let opened = call.open(Missing::Refuse).await?;
+            let outcome = change(&mut call.console, opened.operations(), command, json).await;
+            outcome.and(opened.close().await.map_err(Failure::from))
+        }
+    }
+}
+
+async fn change(
+    console: &mut Console<'_>,
+    countersign: &Countersign,
+    command: Change,
+    json: bool,
+) -> Result<(), Failure> {
+    match command {
+        Change::SetPassword(Named { username }) => {
+            let account = accounts::named(countersign, username.as_str()).await?;
+            let password = ask::new_password(account.username.as_str())?;
+            passwords::set_by_operator(countersign, username.as_str(), password).await?;
+            let told = format!("The password of {username} is set. Every session of the account has ended.");
+            show(console, countersign, &username, json, told).await
+        }
+        Change::SetRoles { account: Named { username }, roles } => {
+            let roles = Roles::parse(roles.iter().map(Role::as_str)).map_err(Failure::misused)?;
+            let told = format!("{username} has {} now.", roles_in_words(&roles));
+            accounts::set_roles(countersign, username.as_str(), roles).await?;
+            show(console, countersign, &username, json, told).await
+        }
+        Change::Disable(Named { username }) => {
+            accounts::disable(countersign, username.as_str()).await?;
+            let told = format!("{username} is disabled. Every session of the account has ended.");
+            show(console, countersign, &username, json, told).await
+        }
+        Change::Enable(Named { username }) => {
+            accounts::enable(countersign, username.as_str()).await?;
+            show(console, countersign, &username, json, format!("{username} can sign in again.")).await
+        }
+        Change::Revoke(Named { username }) => {
+            let revoked = sessions::revoke_account_by_operator(countersign, username.as_str()).await?;
+            let ended = count(revoked.sessions_ended, "session");
+            session::show(console, &revoked, json, format_args!("Ended {ended} of {username}."))
+        }
+    }
+}
+
+async fn create(console: &mut Console<'_>, countersign: &Countersign, new: Create, json: bool) -> Result<(), Failure> {
+    let Create { username, email, admin } = new;
+    // Nobody should think of a password for an account that they cannot have.
+    username.suits(&email).map_err(|error| Failure::misused(format!("the username {error}")))?;
+    match accounts::named(countersign, username.as_str()).await {
+        Ok(_) => return Err(RegisterError::UsernameTaken.into()),
+        Err(ManageError::NotFound(_)) => {}
+        Err(error @ ManageError::Store(_)) => return Err(error.into()),
+    }
+    let new = NewRegistration {
+        username: username.as_str().to_owned(),
+        email: email.as_str().to_owned(),
+        password: ask::new_password(username.as_str())?,
+    };
+    let roles = if admin { Roles::admin() } else { Roles::user() };
+    let account = accounts::register_with_roles(countersign, &Administrator::OPERATOR, new, roles).await?;
+    if json {
+        return console.json(&Shown::from(&account));
+    }
+    console.line(format_args!("Made the account {}, with {}.", account.username, roles_in_words(&account.roles)))
+}
+
+async fn list(console: &mut Console<'_>, store: &dyn Store, json: bool) -> Result<(), Failure> {
+    let mut table = Table::new(["NAME", "E-MAIL", "ROLES", "STATE", "CREATED"]);
+    let mut after: Option<Username> = None;
+    loop {
+        let page = store.accounts(after.as_ref(), PAGE).await?;
+        if json {
+            page.iter().try_for_each(|account| console.json(&Shown::from(account)))?;
+        } else {
+            table.print(console, page.iter().map(row).collect())?;
+        }
+        let is_last = page.len() < PAGE as usize;
+        match page.into_iter().next_back() {
+            Some(account) => after = Some(account.username),
+            None if after.is_none() && !json => {
+                console.note("There is no account yet. Make one: countersign account create NAME --email ADDRESS");
+            }
+            None => {}
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// The account as it is after a change.
+async fn show(
+    console: &mut Console<'_>,
+    countersign: &Countersign,
+    username: &Username,
+    json: bool,
+    told: String,
+) -> Result<(), Failure> {
+    if !json {
+        return console.line(told);
+    }
+    let account = accounts::named(countersign, username.as_str()).await?;
+    console.json(&Shown::from(&account))
+}
+
+fn row(account: &Account) -> [String; 5] {
+    [
+        account.username.to_string(),
+        account.email.as_str().to_owned(),
+        account.roles.iter().collect::<Vec<_>>().join(", "),
+        if account.disabled_at.is_some() { "disabled" } else { "active" }.to_owned(),
+        time(account.created_at),
+    ]
+}
+
+fn roles_in_words(roles: &Roles) -> String {
+    let names: Vec<_> = roles.iter().collect();
+    match names.as_slice() {
+        [] => "no role".to_owned(),
+        [only] => format!("the role {only}"),
+        [first @ .., last] => format!("the roles {} and {last}", first.join(", ")),
+    }
+}
+
+/// An account as scripts see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    id: String,
+    username: &'a str,
+    email: &'a str,
+    roles: &'a Roles,
+    created_at: String,
+    disabled_at: Option<String>,
+}
+
+impl<'a> From<&'a Account> for Shown<'a> {
+    fn from(account: &'a Account) -> Self {
+        Self {
+            id: account.id.to_string(),
+            username: account.username.as_str(),
+            email: account.email.as_str(),
+            roles: &account.roles,
+            created_at: time(account.created_at),
+            disabled_at: account.disabled_at.map(time),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_read_out_as_a_person_would() {
+        let words = |roles: &[&str]| roles_in_words(&Roles::parse(roles.iter().copied()).unwrap());
+        assert_eq!(words(&[]), "no role");
+        assert_eq!(words(&["User"]), "the role User");
+        assert_eq!(words(&["User", "Admin"]), "the roles Admin and User");
+        assert_eq!(words(&["a", "b", "c"]), "the roles a, b and c");
+    }
+}

@@ -1,0 +1,374 @@
+//! The composition root: settings become a store, keys, operations and a router.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
+use countersign_core::keys::KeyUse;
+use countersign_core::passwords::PasswordPolicy;
+use countersign_core::sessions::rotation::Lifetimes;
+use countersign_operations::hashing::{Hasher, HashingCost, HashingError};
+use countersign_operations::keys::{KeySource, SigningSource};
+use countersign_operations::policy::{self, Policy, ThrottlePolicy};
+use countersign_operations::{Countersign as Operations, KeyEncryptionKey, StartError, upkeep};
+use countersign_store::sqlite::{OpenMode, SqliteStore};
+use countersign_store::{Clock, Store, StoreError};
+use countersign_token::{Algorithm, Audience, InvalidAudience};
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::api;
+use crate::config::{self, Environment, Flags, Loaded, NotBuiltIn, Registration, Settings, WrongSettings};
+use crate::http::{HttpSettings, harden, harden_mounted};
+
+/// More of a key file is not read, in bytes.
+const LONGEST_KEY_FILE: usize = 1024;
+
+/// A Countersign that is open: its store is locked to it, its keys are read.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// // In one's own axum application, with every setting from the environment:
+/// let countersign = countersign::Countersign::from_environment().await?;
+/// let app = axum::Router::new()
+///     .route("/hello", axum::routing::get(|| async { "hello" }))
+///     .layer(countersign.bearer())
+///     .merge(countersign.router());
+/// # let _: axum::Router = app;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Countersign {
+    operations: Arc<Operations>,
+    settings: Settings,
+    store: Arc<SqliteStore>,
+    upkeep: Option<JoinHandle<()>>,
+}
+
+/// Why a Countersign could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] WrongSettings),
+    /// The database is of a kind that this build cannot open.
+    #[error(transparent)]
+    Database(#[from] NotBuiltIn),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys could not be read or made.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The key-encryption key could not be read or made.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The parameters of password hashes are unusable.
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+    /// The audience is unusable.
+    #[error(transparent)]
+    Audience(#[from] InvalidAudience),
+}
+
+/// Why the file with the key-encryption key could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The database holds keys, and the key that opens them is gone.
+    #[error(
+        "the key-encryption key file {} is missing, and the database holds keys that only it can open: put the file back \
+         (key_encryption_key_file names it)", .0.display()
+    )]
+    Missing(PathBuf),
+    /// The file is not what `countersign` writes there.
+    #[error("the key-encryption key file {} must hold 32 bytes in base64 on one line", .0.display())]
+    Malformed(PathBuf),
+    /// The system refuses.
+    #[error("the key-encryption key file {} cannot be used: {}", .0.display(), .1)]
+    Io(PathBuf, #[source] io::Error),
+}
+
+impl Countersign {
+    /// Opens with the settings of the environment (and of `countersign.toml` in the working directory).
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn from_environment() -> Result<Self, OpenError> {
+        Self::open(config::load(&Flags::default(), &Environment::read())?).await
+    }
+
+    /// Opens with settings that were loaded, and starts the upkeep. Call it within a Tokio runtime.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(loaded: Loaded) -> Result<Self, OpenError> {
+        let algorithm = loaded.settings.signing_algorithm;
+        let store = open_store(&loaded.settings)?;
+        let mut opened = Self::over(store, loaded, algorithm).await?;
+        opened.upkeep = Some(spawn(upkeep::run(Arc::clone(&opened.operations))));
+        Ok(opened)
+    }
+
+    /// Opens without upkeep: for a command that does one thing and ends, perhaps while a server runs.
+    pub(crate) async fn open_for_a_command(loaded: Loaded) -> Result<Self, OpenError> {
+        let store = open_store(&loaded.settings)?;
+        // A shell may lack a setting that the server has: only the server moves to another algorithm.
+        let newest = store.keys(KeyUse::Signing).await?.pop();
+        let algorithm = newest.and_then(|key| key.algorithm.parse().ok()).unwrap_or(loaded.settings.signing_algorithm);
+        Self::over(store, loaded, algorithm).await
+    }
+
+    async fn over(store: Arc<SqliteStore>, loaded: Loaded, algorithm: Algorithm) -> Result<Self, OpenError> {
+        let Loaded { settings, signing_keys, .. } = loaded;
+        let encryption = key_encryption_key(&settings.key_encryption_key_file, &*store).await?;
+        let signing = if signing_keys.is_empty() {
+            SigningSource::Generated(algorithm)
+        } else {
+            SigningSource::Brought(signing_keys.into_iter().map(Arc::new).collect())
+        };
+        let keys = KeySource { encryption, signing };
+        let hasher = hasher(&settings)?;
+        let policy = policy(&settings)?;
+        let operations = Operations::open(store.clone(), Clock::System, policy, hasher, keys).await?;
+        Ok(Self { operations, settings, store, upkeep: None })
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it can do.
+    pub(crate) fn operations(&self) -> &Arc<Operations> {
+        &self.operations
+    }
+
+    /// Every route, to be merged into one's own router. Unknown addresses are left to that router.
+    ///
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: throttles need the address of the client. Add an
+    /// `Extension` with a [`Shutdown`](crate::listener::Shutdown) where requests that wait should end as soon as that begins.
+    pub fn router(&self) -> Router {
+        harden_mounted(self.routes(), &self.http_settings())
+    }
+
+    /// Every route, to be served alone: unknown addresses are answered too.
+    pub(crate) fn standalone_router(&self) -> Router {
+        harden(self.routes(), &self.http_settings())
+    }
+
+    fn routes(&self) -> Router {
+        api::router(Arc::clone(&self.operations), &self.settings)
+    }
+
+    fn http_settings(&self) -> HttpSettings {
+        HttpSettings { long_polls: api::LONG_POLLS, ..HttpSettings::from(&self.settings) }
+    }
+
+    /// Stops the upkeep and closes the store, so that everything written is in the database file.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn close(mut self) -> Result<(), StoreError> {
+        self.stop_upkeep().await;
+        self.store.close().await
+    }
+
+    async fn stop_upkeep(&mut self) {
+        if let Some(upkeep) = self.upkeep.take() {
+            upkeep.abort();
+            let _ = upkeep.await;
+        }
+    }
+}
+
+impl Drop for Countersign {
+    fn drop(&mut self) {
+        if let Some(upkeep) = &self.upkeep {
+            upkeep.abort();
+        }
+    }
+}
+
+fn open_store(settings: &Settings) -> Result<Arc<SqliteStore>, OpenError> {
+    Ok(Arc::new(SqliteStore::open(settings.database_url.sqlite_path()?, OpenMode::Serve, Clock::System)?))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one task that the server starts: it is aborted with its Countersign"
+)]
+fn spawn(upkeep: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(upkeep)
+}
+
+fn policy(settings: &Settings) -> Result<Policy, InvalidAudience> {
+    Ok(Policy {
+        issuer: settings.issuer.as_str().to_owned(),
+        audience: Audience::try_from(settings.audience.as_str())?,
+        lifetimes: Lifetimes {
+            access_token: settings.access_token_lifetime,
+            refresh_token_idle: settings.refresh_token_idle_lifetime,
+            rotation_overlap: settings.rotation_overlap,
+        },
+        session_lifetime: settings.session_lifetime,
+        registration: match settings.registration {
+            Registration::Open => policy::Registration::Open,
+            Registration::Closed => policy::Registration::Closed,
+        },
+        passwords: PasswordPolicy { min_length: settings.password_min_length as usize },
+        throttles: ThrottlePolicy::default(),
+        event_retention: settings.event_retention,
+    })
+}
+
+/// As many threads as there are cores, and room for a second's worth of waiting.
+fn hasher(settings: &Settings) -> Result<Hasher, HashingError> {
+    let cost = HashingCost {
+        memory_kib: settings.password_hash.memory_kib,
+        iterations: settings.password_hash.iterations,
+        parallelism: settings.password_hash.parallelism,
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Hasher::start(cost, threads, threads * 32)
+}
+
+/// Reads the key-encryption key; makes it where neither it nor a key that it would have to open exists.
+async fn key_encryption_key(path: &Path, store: &dyn Store) -> Result<KeyEncryptionKey, OpenError> {
+    if let Some(key) = read_key(path)? {
+        return Ok(key);
+    }
+    for key_use in [KeyUse::Signing, KeyUse::RefreshTag] {
+        if !store.keys(key_use).await?.is_empty() {
+            // Another process may have made both the file and the keys since the first look.
+            return Ok(read_key(path)?.ok_or_else(|| KeyFileError::Missing(path.to_owned()))?);
+        }
+    }
+    Ok(make_key(path)?)
+}
+
+/// The key in the file; `None` where there is no file.
+fn read_key(path: &Path) -> Result<Option<KeyEncryptionKey>, KeyFileError> {
+    let failed = |error| KeyFileError::Io(path.to_owned(), error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    // No key file is that long: a wrong path must not fill the memory.
+    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_KEY_FILE));
+    file.take(LONGEST_KEY_FILE as u64).read_to_end(&mut text).map_err(failed)?;
+    let mut key = Zeroizing::new([0; KeyEncryptionKey::BYTES]);
+    match Base64::decode(text.trim_ascii_end(), &mut *key) {
+        Ok(decoded) if decoded.len() == KeyEncryptionKey::BYTES => Ok(Some(KeyEncryptionKey::new(&key))),
+        _ => Err(KeyFileError::Malformed(path.to_owned())),
+    }
+}
+
+/// Makes the key. It comes under its name whole or not at all, and of two processes that start at once one makes it.
+fn make_key(path: &Path) -> Result<KeyEncryptionKey, KeyFileError> {
+    let failed = |error| KeyFileError::Io(path.to_owned(), error);
+    let draft = draft_beside(path);
+    let key = KeyEncryptionKey::draw();
+    let linked = write_privately(&draft, &key).and_then(|()| std::fs::hard_link(&draft, path));
+    // A draft that stays behind is a key that nothing was sealed with.
+    let _ = std::fs::remove_file(&draft);
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return read_key(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()));
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    // What is sealed with the key must not be on the disk before its name is.
+    #[cfg(unix)]
+    File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    tracing::info!(
+        file = %path.display(),
+        "made the key that encrypts the signing keys: keep a copy of it, apart from the database"
+    );
+    Ok(KeyEncryptionKey::new(&key))
+}
+
+/// A name that no other process picks.
+fn draft_beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".draft-");
+    name.push(Base64UrlUnpadded::encode_string(&KeyEncryptionKey::draw()[..12]));
+    name.into()
+}
+
+fn write_privately(path: &Path, key: &[u8; KeyEncryptionKey::BYTES]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let mut text = Zeroizing::new(Base64::encode_string(key));
+    text.push('\n');
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_that_make_the_key_at_once_all_read_the_same_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key-encryption.key");
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    make_key(&path).unwrap();
+                    // The file is whole as soon as it has its name, whoever made it.
+                    assert!(read_key(&path).unwrap().is_some());
+                });
+            }
+        });
+        let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["key-encryption.key"]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim_end().len(), 44);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_can_read_the_key() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("k");
+        make_key(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("k");
+        assert!(read_key(&path).unwrap().is_none());
+        for text in ["", "c2hvcnQ=\n", "not base64 at all", &"A".repeat(100_000)] {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(read_key(&path), Err(KeyFileError::Malformed(_))), "{text:.20}");
+            assert!(matches!(make_key(&path), Err(KeyFileError::Malformed(_))), "{text:.20}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        let missing = folder.path().join("none").join("k");
+        assert!(matches!(make_key(&missing), Err(KeyFileError::Io(..))));
+    }
+}
