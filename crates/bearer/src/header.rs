@@ -59,10 +59,9 @@ mod tests {
 
     #[test]
     fn no_bearer_credentials_are_no_token() {
-        for values in
-            [&[][..], &[b""], &[b"Bearer"], &[b"Bearer "], &[b"Basic YTpi"], &[b"Bearertoken"], &[b"Bear"], &[b"a.b.c"]]
-        {
-            assert_eq!(of(values), Ok(None), "{values:?}");
+        assert_eq!(of(&[]), Ok(None));
+        for value in ["", "Bearer", "Bearer ", "Basic YTpi", "Bearertoken", "Bear", "a.b.c"] {
+            assert_eq!(of(&[value.as_bytes()]), Ok(None), "{value:?}");
         }
     }
 

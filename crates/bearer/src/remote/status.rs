@@ -21,7 +21,8 @@ use crate::{Refusal, metrics};
 /// How long an answer counts, from the question on.
 const REMEMBERED: Duration = Duration::from_millis(500);
 
-/// How long a request waits for the issuer.
+/// How long a request waits for the issuer, and how long at most, with its turn.
+const ANSWER_TIME: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long nobody is asked after the issuer did not answer, so that requests do not pile up behind it.
@@ -101,24 +102,16 @@ impl Status {
             }
             let asked = Instant::now();
             let standing = self.ask(token, claims).await;
-            match standing {
-                Standing::Unknown => self.went_down(),
-                known => remembered.0 = Some((known, asked)),
+            if standing != Standing::Unknown {
+                remembered.0 = Some((standing, asked));
             }
             standing
         });
-        standing.await.unwrap_or_else(|_| {
-            self.went_down();
-            Standing::Unknown
-        })
+        standing.await.unwrap_or(Standing::Unknown)
     }
 
     fn is_down(&self) -> bool {
         self.down_until.lock().is_some_and(|until| Instant::now() < until)
-    }
-
-    fn went_down(&self) {
-        *self.down_until.lock() = Some(Instant::now() + DOWN);
     }
 
     async fn ask(&self, token: &str, claims: &AccessClaims) -> Standing {
@@ -127,8 +120,12 @@ impl Status {
             return self.unknown("the issuer's metadata names no countersign_token_status_endpoint");
         };
         let Ok(_turn) = self.under_way.acquire().await else { return Standing::Unknown };
+        // Those that waited for a turn learn from those that had one.
+        if self.is_down() {
+            return Standing::Unknown;
+        }
         let Some(credentials) = credentials(token) else { return Standing::Refused(Refusal::RefusedByIssuer) };
-        match self.http.get(endpoint, Some(credentials), PATIENCE, ANSWER_BYTES).await {
+        match self.http.get(endpoint, Some(credentials), ANSWER_TIME, ANSWER_BYTES).await {
             Err(error) => self.unknown(&error.to_string()),
             Ok(answer) => match standing(&answer, claims.sub) {
                 Standing::Unknown => self.unknown(&format!("the issuer answers {}", answer.status)),
@@ -145,6 +142,7 @@ impl Status {
     }
 
     fn unknown(&self, error: &str) -> Standing {
+        *self.down_until.lock() = Some(Instant::now() + DOWN);
         metrics::status_asked("failed");
         tracing::warn!(authority = self.authority, error, "the issuer cannot be asked about a token");
         Standing::Unknown
