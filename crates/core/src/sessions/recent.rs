@@ -1,19 +1,22 @@
-//! Which generations were superseded so lately that a late duplicate of their request may still be under way.
+//! Which generations became ancestors so lately that a late duplicate of their request may still be under way.
 
 use std::time::Duration;
 
 use crate::time::Millis;
 
-/// A rotation that began a stretch of rotations: the generation that it superseded, and when.
+/// A rotation that began a stretch of rotations: the generation that it made an ancestor, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The first generation that was superseded in the stretch.
+    /// The first generation that became an ancestor in the stretch.
     pub generation: u32,
     /// When that happened.
     pub at: Millis,
 }
 
 /// The two latest stretches of rotations, each at most `overlap` long.
+///
+/// An ancestor counts as late from when it became one, not from when it was rotated: as long as it was the parent it was
+/// answered, and so may have been sent.
 ///
 /// One time per generation would be exact and would grow. Measuring from the last rotation alone would let a thief who
 /// refreshes often keep the owner's ancestor "late" for ever, so that the theft is never noticed. Two marks bound
@@ -27,14 +30,14 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// Records that `superseded` was the current generation until `now`.
+    /// Records that `ancestor` was the parent until `now`.
     #[must_use]
-    pub fn advance(self, superseded: u32, now: Millis, overlap: Duration) -> Self {
+    pub fn advance(self, ancestor: u32, now: Millis, overlap: Duration) -> Self {
         let extends = self.newer.is_some_and(|mark| now < mark.at + overlap);
         if extends {
             return self;
         }
-        Self { older: self.newer, newer: Some(Mark { generation: superseded, at: now }) }
+        Self { older: self.newer, newer: Some(Mark { generation: ancestor, at: now }) }
     }
 
     /// True where a duplicate of a request with this generation's token may honestly still arrive.
@@ -59,29 +62,29 @@ mod tests {
     const OVERLAP: Duration = Duration::from_secs(60);
 
     proptest! {
-        /// Rotations with arbitrary pauses; every superseded generation is asked about at an arbitrary later moment.
+        /// Rotations with arbitrary pauses; one of the ancestors is asked about at an arbitrary later moment.
         #[test]
         fn covers_for_at_least_overlap_and_at_most_twice(
             pauses in proptest::collection::vec(0i64..90_000, 3..40), wait in 0i64..200_000, pick in any::<prop::sample::Index>(),
         ) {
             let mut now = Millis::new(0);
             let mut recent = Recent::default();
-            let mut superseded = vec![];
+            let mut since = vec![];
             for (generation, pause) in pauses.iter().enumerate() {
                 now = Millis::new(now.get() + pause);
                 recent = recent.advance(u32::try_from(generation).unwrap_or(0), now, OVERLAP);
-                superseded.push(now);
+                since.push(now);
             }
             let rotated_at = now;
             let now = Millis::new(now.get() + wait);
-            let generation = pick.index(superseded.len());
-            let age = now.get() - superseded[generation].get();
+            let generation = pick.index(since.len());
+            let age = now.get() - since[generation].get();
             let covered = recent.covers(u32::try_from(generation).unwrap_or(0), rotated_at, now, OVERLAP);
             if age < 60_000 {
-                prop_assert!(covered, "an honest duplicate {age} ms after its generation was superseded");
+                prop_assert!(covered, "an honest duplicate {age} ms after its generation became an ancestor");
             }
             if age >= 120_000 {
-                prop_assert!(!covered, "an ancestor superseded {age} ms ago");
+                prop_assert!(!covered, "an ancestor for {age} ms");
             }
         }
     }

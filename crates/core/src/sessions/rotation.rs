@@ -174,6 +174,11 @@ fn current(presented: &Presented, found: Found<'_>, lifetimes: &Lifetimes, nonce
     let Some(successor) = presented.token.successor(&nonce) else {
         return Decision::Refused(Refusal::Exhausted);
     };
+    // The token that was the parent until now becomes an ancestor; the first rotation of a family has none.
+    let recent = family
+        .generation
+        .checked_sub(1)
+        .map_or(family.recent, |ancestor| family.recent.advance(ancestor, now, lifetimes.rotation_overlap));
     let family = Family {
         id: family.id,
         client: family.client.clone(),
@@ -184,7 +189,7 @@ fn current(presented: &Presented, found: Found<'_>, lifetimes: &Lifetimes, nonce
         access_expires_at: access_expiry(found, lifetimes, now),
         reissues: 0,
         reissue_streak: if family.reissues > 0 { family.reissue_streak.saturating_add(1) } else { 0 },
-        recent: family.recent.advance(family.generation, now, lifetimes.rotation_overlap),
+        recent,
     };
     Decision::Rotated { family, successor }
 }

@@ -27,7 +27,7 @@ pub struct Family {
     pub reissues: u32,
     /// How many generations in a row before this one saw a reissue.
     pub reissue_streak: u32,
-    /// What was superseded lately.
+    /// Which generations became ancestors lately.
     pub recent: Recent,
 }
 
