@@ -8,6 +8,7 @@ use countersign_store::verbs::Sweep;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Countersign;
+use crate::keys::KeyError;
 
 /// How often the feed is read where nothing told that it moved: other processes may have written.
 const FEED_POLL: Duration = Duration::from_millis(250);
@@ -47,10 +48,18 @@ async fn follow_keys(countersign: &Countersign) {
     let mut poll = ticks(KEYS_POLL);
     loop {
         poll.tick().await;
-        if let Err(error) = countersign.keys.reload(&*countersign.store, &countersign.clock).await {
+        if let Err(error) = reload_keys(countersign).await {
             tracing::error!(%error, "could not read the keys; the ones in memory stay in use");
         }
     }
+}
+
+/// Reads the keys again, as [`run`] does every second.
+///
+/// # Errors
+/// See [`KeyError`].
+pub async fn reload_keys(countersign: &Countersign) -> Result<(), KeyError> {
+    countersign.keys.reload(&*countersign.store, &countersign.clock).await
 }
 
 async fn prune(countersign: &Countersign) {

@@ -1,0 +1,121 @@
+//! A Countersign in a temporary folder, with cheap hashes and a clock that stands still unless it is moved.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use countersign_core::events::EventKind;
+use countersign_core::passwords::PasswordPolicy;
+use countersign_core::sessions::rotation::Lifetimes;
+use countersign_core::time::Millis;
+use countersign_operations::accounts::{self, NewRegistration};
+use countersign_operations::callers::{self, Caller};
+use countersign_operations::events::{self, Filter};
+use countersign_operations::hashing::{Hasher, HashingCost};
+use countersign_operations::keys::{KeySource, SigningSource};
+use countersign_operations::policy::{Policy, Registration, ThrottlePolicy};
+use countersign_operations::sessions::{self, Refresh, RefreshError, SignIn, SignInError};
+use countersign_operations::{Countersign, KeyEncryptionKey, TokenPair, upkeep};
+use countersign_store::Clock;
+use countersign_store::sqlite::{OpenMode, SqliteStore};
+use countersign_token::{AccessClaims, Algorithm, Audience, verify};
+use tempfile::TempDir;
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct World {
+    pub(crate) countersign: Arc<Countersign>,
+    clock: Arc<AtomicI64>,
+    _folder: TempDir,
+}
+
+pub(crate) fn registration(username: &str, email: &str, password: &str) -> NewRegistration {
+    NewRegistration { username: username.to_owned(), email: email.to_owned(), password: password.to_owned().into() }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(AtomicI64::new(1_800_000_000_000));
+        let manual = Clock::Manual(Arc::clone(&clock));
+        let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual.clone()).unwrap();
+        let policy = Policy {
+            issuer: "http://localhost:5000".to_owned(),
+            audience: Audience::try_from("http://localhost:4200").unwrap(),
+            lifetimes: Lifetimes {
+                access_token: Duration::from_secs(300),
+                refresh_token_idle: Duration::from_secs(7 * 86_400),
+                rotation_overlap: Duration::from_secs(60),
+            },
+            session_lifetime: Duration::from_secs(90 * 86_400),
+            registration: Registration::Open,
+            passwords: PasswordPolicy { min_length: 8 },
+            throttles: ThrottlePolicy::default(),
+            event_retention: Duration::from_secs(90 * 86_400),
+        };
+        let hasher = Hasher::start(HashingCost { memory_kib: 64, iterations: 1, parallelism: 1 }, 2, 64).unwrap();
+        let keys = KeySource {
+            encryption: KeyEncryptionKey::new(&[7; 32]),
+            signing: SigningSource::Generated(Algorithm::Es256),
+        };
+        let countersign = Countersign::open(Arc::new(store), manual, policy, hasher, keys).await.unwrap();
+        Self { countersign, clock, _folder: folder }
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        Millis::new(self.clock.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(crate) async fn reload_keys(&self) {
+        upkeep::reload_keys(&self.countersign).await.unwrap();
+    }
+
+    pub(crate) async fn register(&self, name: &str) {
+        let new = registration(name, &format!("{name}@example.com"), PASSWORD);
+        accounts::register(&self.countersign, new, None).await.unwrap();
+    }
+
+    pub(crate) async fn sign_in(&self, name: &str) -> Result<TokenPair, SignInError> {
+        self.sign_in_from(name, PASSWORD, None).await
+    }
+
+    pub(crate) async fn sign_in_from(
+        &self,
+        name: &str,
+        password: &str,
+        address: Option<IpAddr>,
+    ) -> Result<TokenPair, SignInError> {
+        let request = SignIn { login: name.to_owned(), password: password.to_owned().into(), device: None };
+        sessions::sign_in(&self.countersign, request, address).await
+    }
+
+    pub(crate) async fn refresh(&self, token: &str) -> Result<TokenPair, RefreshError> {
+        let request = Refresh { refresh_token: token.to_owned().into(), access_token: None, retry_key: None };
+        sessions::refresh(&self.countersign, request, None).await
+    }
+
+    pub(crate) async fn caller(&self, name: &str) -> Caller {
+        let pair = self.sign_in(name).await.unwrap();
+        callers::authenticate(&self.countersign, &pair.access_token).await.unwrap()
+    }
+
+    pub(crate) fn claims(&self, pair: &TokenPair) -> AccessClaims {
+        let expected = self.countersign.policy().expected();
+        verify(&pair.access_token, &self.countersign.verifying_keys(), &expected, self.now().unix_seconds()).unwrap()
+    }
+
+    /// The first part of the token, which names the key.
+    pub(crate) fn kid(&self, pair: &TokenPair) -> String {
+        pair.access_token.split('.').next().unwrap().to_owned()
+    }
+
+    pub(crate) async fn count(&self, kind: EventKind) -> usize {
+        let filter = Filter { kind: Some(kind), limit: 100, ..Filter::default() };
+        events::list(&self.countersign, filter).await.unwrap().len()
+    }
+}

@@ -1,0 +1,269 @@
+//! Operations over the real SQLite store, with a clock that the tests set.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use countersign_core::events::EventKind;
+use countersign_core::keys::KeyPhase;
+use countersign_core::roles::Roles;
+use countersign_core::sessions::rotation::{Refusal, Replay};
+use countersign_core::sessions::state::{Dead, EndReason};
+use countersign_operations::accounts::{self, RegisterError};
+use countersign_operations::callers::{self, CallerError};
+use countersign_operations::keys;
+use countersign_operations::passwords::{self, ChangeError};
+use countersign_operations::revocations::{self, Cursor};
+use countersign_operations::sessions::{self, RefreshError, RevokeError, SignInError};
+use countersign_token::revocation::Revocation;
+use countersign_token::verify;
+
+use support::{PASSWORD, World, registration};
+
+const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7)));
+
+#[tokio::test]
+async fn a_registered_user_signs_in_and_their_token_says_who_they_are() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let pair = world.sign_in("alice").await.unwrap();
+    let now = world.now().unix_seconds();
+    let claims =
+        verify(&pair.access_token, &world.countersign.verifying_keys(), &world.countersign.policy().expected(), now);
+    let claims = claims.unwrap();
+    assert_eq!((claims.name.as_str(), claims.roles.as_slice()), ("alice", &["User".to_owned()][..]));
+    assert_eq!(claims.exp - claims.iat, 300);
+    let caller = callers::authenticate(&world.countersign, &pair.access_token).await.unwrap();
+    assert_eq!(caller.account.id.as_uuid(), claims.sub);
+    assert_eq!(caller.session.as_uuid(), claims.sid);
+}
+
+#[tokio::test]
+async fn every_fault_of_a_registration_is_told_at_once() {
+    let world = World::new().await;
+    let refused = accounts::register(&world.countersign, registration("a b", "nowhere", "short"), HOME).await;
+    let Err(RegisterError::Invalid(faults)) = refused else { panic!("{refused:?}") };
+    assert!(faults.username.is_some() && faults.email.is_some() && faults.password.is_some());
+}
+
+#[tokio::test]
+async fn names_and_addresses_are_taken_in_any_spelling() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let again = accounts::register(&world.countersign, registration("ALICE", "x@example.com", PASSWORD), HOME).await;
+    assert!(matches!(again, Err(RegisterError::UsernameTaken)), "{again:?}");
+    let again = accounts::register(&world.countersign, registration("bob", "Alice@Example.com", PASSWORD), HOME).await;
+    assert!(matches!(again, Err(RegisterError::EmailTaken)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_retry_gets_the_same_successor_and_a_replay_ends_the_session() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let first = world.sign_in("alice").await.unwrap();
+    let second = world.refresh(&first.refresh_token).await.unwrap();
+    let retried = world.refresh(&first.refresh_token).await.unwrap();
+    assert_eq!(*second.refresh_token, *retried.refresh_token);
+    let third = world.refresh(&second.refresh_token).await.unwrap();
+
+    let late = world.refresh(&first.refresh_token).await;
+    assert!(matches!(late, Err(RefreshError::Refused(Refusal::LateDuplicate))), "{late:?}");
+    world.advance(Duration::from_secs(61));
+    let replayed = world.refresh(&first.refresh_token).await;
+    assert!(matches!(replayed, Err(RefreshError::Replayed(Replay::Ancestor))), "{replayed:?}");
+
+    let after = world.refresh(&third.refresh_token).await;
+    let dead = Refusal::Dead(Dead::Ended(EndReason::Replayed));
+    assert!(matches!(&after, Err(RefreshError::Refused(refusal)) if *refusal == dead), "{after:?}");
+    let caller = callers::authenticate(&world.countersign, &third.access_token).await;
+    assert!(matches!(caller, Err(CallerError::SessionDead(Some(Dead::Ended(EndReason::Replayed))))), "{caller:?}");
+    assert_eq!(world.count(EventKind::RefreshReplayed).await, 1);
+}
+
+#[tokio::test]
+async fn a_role_change_outdates_access_tokens_and_signs_nobody_out() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let pair = world.sign_in("alice").await.unwrap();
+    accounts::set_roles(&world.countersign, "alice", Roles::admin()).await.unwrap();
+    let caller = callers::authenticate(&world.countersign, &pair.access_token).await;
+    assert!(matches!(caller, Err(CallerError::Outdated)), "{caller:?}");
+    let renewed = world.refresh(&pair.refresh_token).await.unwrap();
+    let caller = callers::authenticate(&world.countersign, &renewed.access_token).await.unwrap();
+    assert!(caller.is_admin());
+}
+
+#[tokio::test]
+async fn revoking_is_for_oneself_and_for_administrators() {
+    let world = World::new().await;
+    for name in ["alice", "bob", "root"] {
+        world.register(name).await;
+    }
+    accounts::set_roles(&world.countersign, "root", Roles::admin()).await.unwrap();
+    let alice = world.caller("alice").await;
+    let root = world.caller("root").await;
+    let revoke = |caller, name| sessions::revoke_account(&world.countersign, caller, name, true, HOME);
+    for name in ["bob", "nobody", "no body"] {
+        let refused = revoke(&alice, name).await;
+        assert!(matches!(refused, Err(RevokeError::Forbidden)), "{name}: {refused:?}");
+    }
+    let missing = revoke(&root, "nobody").await;
+    assert!(matches!(missing, Err(RevokeError::NotFound)), "{missing:?}");
+    world.sign_in("bob").await.unwrap();
+    world.sign_in("bob").await.unwrap();
+    let receipt = revoke(&root, "BOB").await.unwrap().unwrap();
+    assert_eq!(receipt.sessions_ended, 2);
+    assert!(receipt.last_access_expiry.unwrap() > world.now());
+    assert_eq!(revoke(&alice, "Alice").await.unwrap().unwrap().sessions_ended, 1);
+    assert!(alice.administrator(HOME).is_err() && root.administrator(HOME).is_ok());
+}
+
+#[tokio::test]
+async fn after_revoking_everyone_nothing_old_works_and_a_sign_in_at_once_does() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let pair = world.sign_in("alice").await.unwrap();
+    sessions::revoke_everyone(&world.countersign, &callers::Administrator::OPERATOR, false).await.unwrap();
+    assert!(callers::authenticate(&world.countersign, &pair.access_token).await.is_err());
+    assert!(world.refresh(&pair.refresh_token).await.is_err());
+    // The clock has not moved.
+    let pair = world.sign_in("alice").await.unwrap();
+    assert!(callers::authenticate(&world.countersign, &pair.access_token).await.is_ok());
+    assert!(world.countersign.check_revoked(&world.claims(&pair)).is_ok());
+}
+
+#[tokio::test]
+async fn memory_knows_of_a_revocation_when_its_answer_is_given() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let (one, other) = (world.sign_in("alice").await.unwrap(), world.sign_in("alice").await.unwrap());
+    let caller = callers::authenticate(&world.countersign, &one.access_token).await.unwrap();
+    sessions::sign_out(&world.countersign, &caller, HOME).await.unwrap();
+    assert!(world.countersign.check_revoked(&world.claims(&one)).is_err());
+    assert!(world.countersign.check_revoked(&world.claims(&other)).is_ok());
+}
+
+#[tokio::test]
+async fn a_changed_password_ends_the_other_sessions_only() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let (here, there) = (world.sign_in("alice").await.unwrap(), world.sign_in("alice").await.unwrap());
+    let caller = callers::authenticate(&world.countersign, &here.access_token).await.unwrap();
+    let change = |current: &str, new: &str| {
+        passwords::change(&world.countersign, &caller, current.to_owned().into(), new.to_owned().into(), HOME)
+    };
+    let wrong = change("not the password", "a new passphrase").await;
+    assert!(matches!(wrong, Err(ChangeError::CurrentWrong)), "{wrong:?}");
+    let unfit = change(PASSWORD, "password123").await;
+    assert!(matches!(unfit, Err(ChangeError::Unfit(_))), "{unfit:?}");
+    change(PASSWORD, "a new passphrase").await.unwrap();
+    assert!(callers::authenticate(&world.countersign, &here.access_token).await.is_ok());
+    assert!(callers::authenticate(&world.countersign, &there.access_token).await.is_err());
+    assert!(world.refresh(&here.refresh_token).await.is_ok());
+    assert!(world.refresh(&there.refresh_token).await.is_err());
+    let old = world.sign_in("alice").await;
+    assert!(matches!(old, Err(SignInError::InvalidCredentials)), "{old:?}");
+}
+
+#[tokio::test]
+async fn an_attacker_locks_out_strangers_and_not_the_owner() {
+    let world = World::new().await;
+    world.register("alice").await;
+    world.sign_in_from("alice", PASSWORD, HOME).await.unwrap();
+    let stranger = |n: u8| Some(IpAddr::from([203, 0, 113, n]));
+    let mut throttled = false;
+    for n in 0..60 {
+        throttled |=
+            matches!(world.sign_in_from("alice", "a wrong guess", stranger(n)).await, Err(SignInError::Throttled(_)));
+    }
+    assert!(throttled, "60 addresses guessed without end");
+    let new_place = world.sign_in_from("alice", PASSWORD, stranger(200)).await;
+    assert!(matches!(new_place, Err(SignInError::Throttled(_))), "{new_place:?}");
+    world.sign_in_from("alice", PASSWORD, HOME).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_told_so_only_with_the_right_password() {
+    let world = World::new().await;
+    world.register("alice").await;
+    accounts::disable(&world.countersign, "alice").await.unwrap();
+    let right = world.sign_in("alice").await;
+    assert!(matches!(right, Err(SignInError::AccountDisabled)), "{right:?}");
+    let wrong = world.sign_in_from("alice", "a wrong guess", HOME).await;
+    assert!(matches!(wrong, Err(SignInError::InvalidCredentials)), "{wrong:?}");
+    accounts::enable(&world.countersign, "alice").await.unwrap();
+    assert!(world.sign_in("alice").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_end() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let old = world.sign_in("alice").await.unwrap();
+    keys::rotate(&world.countersign, false).await.unwrap();
+    assert_eq!(world.countersign.verifying_keys().len(), 2);
+    assert_eq!(world.kid(&world.sign_in("alice").await.unwrap()), world.kid(&old), "published, not yet used");
+
+    world.advance(keys::PUBLISHED_AHEAD);
+    world.reload_keys().await;
+    let new = world.sign_in("alice").await.unwrap();
+    assert_ne!(world.kid(&new), world.kid(&old));
+    // Refresh tokens of the older tag key are still opened.
+    assert!(world.refresh(&old.refresh_token).await.is_ok());
+
+    world.advance(Duration::from_secs(300 + 61));
+    world.reload_keys().await;
+    assert_eq!(world.countersign.verifying_keys().len(), 1);
+    let phases: Vec<_> = keys::list(&world.countersign).await.unwrap().iter().map(|key| key.phase).collect();
+    assert!(phases.contains(&KeyPhase::Retired) && phases.contains(&KeyPhase::Active));
+}
+
+#[tokio::test]
+async fn the_feed_tells_a_snapshot_and_then_what_follows() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let pair = world.sign_in("alice").await.unwrap();
+    let none = Duration::ZERO;
+    let snapshot = revocations::read(&world.countersign, None, none).await;
+    assert!(snapshot.snapshot);
+    let cursor = Cursor { incarnation: snapshot.incarnation.parse().unwrap(), after: snapshot.seq };
+    let empty = revocations::read(&world.countersign, Some(cursor), none).await;
+    assert!(!empty.snapshot && empty.events.is_empty());
+
+    let caller = callers::authenticate(&world.countersign, &pair.access_token).await.unwrap();
+    let (page, signed_out) = tokio::join!(
+        revocations::read(&world.countersign, Some(cursor), Duration::from_secs(30)),
+        sessions::sign_out(&world.countersign, &caller, HOME),
+    );
+    signed_out.unwrap();
+    assert_eq!((page.snapshot, page.seq), (false, cursor.after + 1));
+    let [event] = page.events.as_slice() else { panic!("{page:?}") };
+    assert!(
+        matches!(event.revocation, Revocation::Session { sid, .. } if sid == caller.session.as_uuid()),
+        "{event:?}"
+    );
+
+    let ahead = Cursor { after: page.seq + 1, ..cursor };
+    assert!(revocations::read(&world.countersign, Some(ahead), none).await.snapshot);
+}
+
+#[tokio::test]
+async fn only_a_reader_s_key_and_the_shared_secret_open_the_feed() {
+    let world = World::new().await;
+    let by = callers::Administrator::OPERATOR;
+    let (reader, key) = revocations::admit_reader(&world.countersign, &by, "weather".to_owned()).await.unwrap();
+    let key = key.expose();
+    let may = |presented: String, secret| {
+        let countersign = &world.countersign;
+        async move { revocations::may_read(countersign, &presented, secret).await.unwrap() }
+    };
+    assert!(may(key.to_string(), None).await);
+    assert!(may("a shared secret".to_owned(), Some("a shared secret")).await);
+    assert!(!may("a shared secret".to_owned(), None).await);
+    assert!(!may(key.replace("cs_rk_", "cs_rt_"), None).await);
+    assert!(!may(String::new(), Some("a shared secret")).await);
+    revocations::dismiss_reader(&world.countersign, &by, reader.id).await.unwrap();
+    assert!(!may(key.to_string(), None).await);
+}
