@@ -33,7 +33,8 @@ impl Recent {
     /// Records that `ancestor` was the parent until `now`.
     #[must_use]
     pub fn advance(self, ancestor: u32, now: Millis, overlap: Duration) -> Self {
-        let extends = self.newer.is_some_and(|mark| now < mark.at + overlap);
+        // Within the overlap in both directions: a clock that was ahead and is set back must not stretch it until it is caught up.
+        let extends = self.newer.is_some_and(|mark| now < mark.at + overlap && mark.at < now + overlap);
         if extends {
             return self;
         }
@@ -87,6 +88,27 @@ mod tests {
                 prop_assert!(!covered, "an ancestor for {age} ms");
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_set_back_does_not_keep_an_ancestor_late() {
+        let second = Duration::from_secs(1);
+        let corrected = Millis::new(0);
+        let mut recent = Recent::default().advance(0, corrected + 86_400 * second, OVERLAP);
+        for generation in 1..=120 {
+            recent = recent.advance(generation, corrected + generation * second, OVERLAP);
+        }
+        let now = corrected + 121 * second;
+        assert!(!recent.covers(0, corrected + 120 * second, now, OVERLAP));
+        assert!(recent.covers(119, corrected + 120 * second, now, OVERLAP));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_a_little_begins_no_new_stretch() {
+        let at = Millis::new(1_000_000);
+        let first = Recent::default().advance(0, at, OVERLAP);
+        assert_eq!(first.advance(1, at - Duration::from_secs(59), OVERLAP), first);
+        assert_ne!(first.advance(1, at - OVERLAP, OVERLAP), first);
     }
 
     #[test]
