@@ -44,7 +44,7 @@ const COMMAND_LOG: &str = "warn,countersign::installation=info";
     version,
     about = "A login server for anyone's API: short-lived access tokens, rotating refresh tokens, revocation that works",
     after_long_help = AFTER_HELP,
-    after_help = "Without a command it serves. `countersign --help` lists the settings too."
+    after_help = "`countersign --help` lists the settings too."
 )]
 struct Cli {
     #[command(flatten)]
@@ -55,7 +55,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve, until SIGTERM or Ctrl-C (this is also what no command does)
+    /// Serve, until SIGTERM or Ctrl-C; what happens without a command too
+    ///
+    /// When it is ready it prints one line on standard output: `countersign listening on http://ADDRESS:PORT`. Its log goes to
+    /// standard error. Asked to stop, it finishes the requests in flight; asked twice, it does not wait for them.
     Serve,
     /// Make, list and change accounts
     Account {
@@ -65,8 +68,14 @@ enum Command {
         command: account::Command,
     },
     /// End every session of everyone
+    ///
+    /// One write, however many sessions there are. Every access and refresh token issued before is refused from then on; accounts
+    /// and passwords stay as they are, and everybody can sign in again at once.
     RevokeAll(session::RevokeAll),
     /// List what happened, newest first
+    ///
+    /// Sign-ins and refused ones, replayed refresh tokens, revocations, changes of passwords, roles and keys: each was written
+    /// together with the change itself. It only looks, so it also works on a database that may not be served.
     Events(events::Events),
     /// List and rotate the keys that sign tokens
     Key {
@@ -75,18 +84,27 @@ enum Command {
         #[command(subcommand)]
         command: key::Command,
     },
-    /// Say which resource servers may read the revocation feed
+    /// Admit resource servers to the revocation feed
     Reader {
         #[command(flatten)]
         format: Format,
         #[command(subcommand)]
         command: reader::Command,
     },
-    /// Bring the database to the schema of this version; the server does it too, when it starts
+    /// Bring the database to the schema of this version
+    ///
+    /// The server does the same when it starts. Take a backup first: migrations only go forward.
     Migrate(database::Migrate),
     /// Copy the database to a file while the server runs
+    ///
+    /// The copy is the database as it was at one moment, checked before it counts. The key-encryption key is not in it: keep a copy
+    /// of that file too, and keep the two apart, since together they can forge tokens.
     Backup(database::Backup),
     /// Go on with a database that was restored from a copy
+    ///
+    /// A restored database knows nothing of the sessions that were ended and the refresh tokens that were used since the copy was
+    /// made, so the server refuses to start on it. This ends every session and every token issued before: everybody signs in
+    /// again, with the accounts, passwords and roles of the copy.
     AcceptRestore(database::AcceptRestore),
     /// Look at the settings
     Config {
@@ -96,6 +114,9 @@ enum Command {
         command: config::Command,
     },
     /// Ask the running server whether it is ready
+    ///
+    /// It asks /readyz at the address that the setting listen names. Exit code 0: the server answers, and its database can be read
+    /// and written.
     Health(Format),
 }
 

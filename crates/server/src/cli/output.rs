@@ -14,7 +14,7 @@ use super::failure::Failure;
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Format {
     /// Print JSON for scripts: one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub(super) json: bool,
 }
 

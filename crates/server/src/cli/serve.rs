@@ -54,6 +54,7 @@ pub(super) async fn run(call: &mut Call<'_>) -> Result<(), Failure> {
         // Where nobody reads standard output, the server serves all the same.
         let _ = call.console.line(format_args!("countersign listening on http://{address}"));
         let _ = call.console.flush();
+        tracing::info!(%address, "ready");
         until_stopped(serving, stop, &shutdown).await
     }
     .await;
@@ -129,4 +130,53 @@ pub(super) fn arm_fail_points(environment: &Environment) -> Result<(), Failure> 
         fail::cfg(name, actions).map_err(|error| Failure::misused(format!("fail point {name}: {error}")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use countersign_core::ids::Incarnation;
+    use countersign_operations::callers::Administrator;
+    use countersign_operations::revocations::admit_reader;
+    use http::{Request, StatusCode};
+    use tokio::time::timeout;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::config::{self, Flags};
+
+    #[tokio::test]
+    async fn who_waits_for_a_revocation_is_answered_when_the_server_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = format!("sqlite:{}", folder.path().join("countersign.db").display());
+        let environment: Environment = [("COUNTERSIGN_DATABASE_URL", database)].into_iter().collect();
+        let loaded = config::load(&Flags::default(), &environment).unwrap();
+        let countersign = Countersign::open(loaded).await.unwrap();
+        let shutdown = Shutdown::new();
+        let router = countersign.standalone_router().layer(Extension(shutdown.clone()));
+        let (_, key) =
+            admit_reader(countersign.operations(), &Administrator::OPERATOR, "reader".to_owned()).await.unwrap();
+        let ask = async |query: &str| {
+            let request = Request::get(format!("/revocations{query}"))
+                .header("authorization", format!("Bearer {}", *key.expose()))
+                .body(Body::empty())
+                .unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+        };
+        let first = ask("").await;
+        let incarnation: Incarnation = first["incarnation"].as_str().unwrap().parse().unwrap();
+        let query = format!("?incarnation={incarnation}&after={}&wait=60", first["seq"]);
+        let mut waiting = std::pin::pin!(ask(&query));
+        assert!(timeout(Duration::from_millis(50), &mut waiting).await.is_err(), "it waits while nothing happens");
+        shutdown.begin();
+        let page = timeout(Duration::from_secs(20), waiting).await.expect("it does not wait for its 60 seconds");
+        assert_eq!((page["snapshot"].as_bool(), page["events"].as_array().map(Vec::len)), (Some(false), Some(0)));
+        countersign.close().await.unwrap();
+    }
 }
