@@ -27,7 +27,7 @@ pub(super) async fn run(call: &mut Call<'_>) -> Result<(), Failure> {
     let api = bind("listen", settings.listen)?;
     let metrics = settings.metrics_listen.map(|address| bind("metrics_listen", address)).transpose()?;
     let handle = metrics.as_ref().map(|_| telemetry::start_metrics()).transpose().map_err(Failure::failed)?;
-    let countersign = Countersign::open(loaded).await?;
+    let countersign = Countersign::open(loaded.listening_on(api.address())).await?;
     let outcome = async {
         advise(&countersign, &api).await?;
         let shutdown = Shutdown::new();

@@ -108,6 +108,18 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Where no issuer is named, takes the port that was picked into it: `listen` may have left the choice to the system.
+    #[must_use]
+    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+        let issuer = self.effective.iter().find(|effective| effective.key == table::ISSUER.key);
+        if issuer.is_none_or(|issuer| issuer.source == Source::Default) {
+            self.settings.issuer = Issuer::local(address.port());
+        }
+        self
+    }
+}
+
 /// Reads and checks every setting.
 ///
 /// # Errors
@@ -137,7 +149,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
         &table::EVENT_RETENTION,
         parse::time(day, day * 3650, "1d to 3650d", "what happened must be found out afterwards"),
     );
-    let issuer = layers.one(&table::ISSUER, Issuer::parse);
+    let issuer = layers.optional(&table::ISSUER, Issuer::parse);
     let audience = layers.one(&table::AUDIENCE, parse::audience);
     let access_token_lifetime = layers.one(
         &table::ACCESS_TOKEN_LIFETIME,
@@ -180,6 +192,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
     let log_level = layers.one(&table::LOG_LEVEL, parse::log_level);
     let metrics_listen = layers.optional(&table::METRICS_LISTEN, parse::address);
 
+    let issuer = issuer.map(|named| together::issuer(layers, named, listen));
     together::addresses(layers, listen, metrics_listen.flatten());
     let rotation_overlap =
         rotation_overlap.map(|named| together::rotation_overlap(layers, named, access_token_lifetime));

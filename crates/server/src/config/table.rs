@@ -119,7 +119,7 @@ settings! {
     EVENT_RETENTION = Setting::new("event_retention", Group::Storage, "TIME", "How long events are kept (1d to 3650d)")
         .or("90d");
     ISSUER = Setting::new("issuer", Group::Tokens, "URL", "The URL by which clients reach this server: the `iss` of every token")
-        .or("http://localhost:5000");
+        .unset("http://localhost with the port of listen");
     AUDIENCE = Setting::new("audience", Group::Tokens, "NAME", "The API that the access tokens are for: their `aud`")
         .or("http://localhost:4200");
     ACCESS_TOKEN_LIFETIME = Setting::new("access_token_lifetime", Group::Tokens, "TIME", "How long an access token lives (1s to 24h)")

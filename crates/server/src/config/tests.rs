@@ -119,6 +119,17 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn the_issuer_follows_the_port() {
+    let load = |flags: &[&str]| load_from("", &[], flags).unwrap();
+    assert_eq!(load(&["--listen", "127.0.0.1:5999"]).settings.issuer.as_str(), "http://localhost:5999");
+    let picked = load(&["--listen", "127.0.0.1:0"]).listening_on("127.0.0.1:40123".parse().unwrap());
+    assert_eq!(picked.settings.issuer.as_str(), "http://localhost:40123");
+    let named = load(&["--listen", "127.0.0.1:0", "--issuer", "https://id.example.com"]);
+    let named = named.listening_on("127.0.0.1:40123".parse().unwrap());
+    assert_eq!(named.settings.issuer.as_str(), "https://id.example.com");
+}
+
+#[test]
 fn the_overlap_follows_a_short_access_token() {
     let overlap = |flags: &[&str]| load_from("", &[], flags).unwrap().settings.rotation_overlap.as_secs();
     assert_eq!(overlap(&["--access-token-lifetime", "10s"]), 5);

@@ -11,6 +11,10 @@ use super::layers::Layers;
 use super::show::Show;
 use super::table;
 use super::types::{DatabaseUrl, PasswordHash};
+use super::url::Issuer;
+
+/// The port of `listen` where it is not set.
+const DEFAULT_PORT: u16 = 5000;
 
 /// The file name of the key that encrypts the signing keys, in the directory of the database.
 const KEY_FILE: &str = "key-encryption.key";
@@ -21,6 +25,17 @@ pub(super) fn addresses(layers: &mut Layers, listen: Option<SocketAddr>, metrics
     if listen.port() != 0 && listen.port() == metrics.port() && same_host {
         layers.refuse_value(&table::METRICS_LISTEN, format!("must differ from listen, which is {listen}"));
     }
+}
+
+/// The issuer: this machine by its own name, and the port of `listen`, unless it is named.
+pub(super) fn issuer(layers: &mut Layers, named: Option<Issuer>, listen: Option<SocketAddr>) -> Issuer {
+    named.unwrap_or_else(|| {
+        // Port 0 has yet to be picked; whoever binds it says which it is.
+        let port = listen.map(|listen| listen.port()).filter(|port| *port != 0).unwrap_or(DEFAULT_PORT);
+        let derived = Issuer::local(port);
+        layers.derived(&table::ISSUER, derived.show());
+        derived
+    })
 }
 
 /// The overlap: a minute unless it is named, and always shorter than an access token lives.

@@ -43,6 +43,12 @@ impl Issuer {
         Ok(Self(value.to_owned()))
     }
 
+    /// The issuer of a server that is reached from its own machine alone.
+    #[must_use]
+    pub fn local(port: u16) -> Self {
+        Self(format!("http://localhost:{port}"))
+    }
+
     /// The issuer as clients know it, without a slash at its end.
     #[must_use]
     pub fn as_str(&self) -> &str {
