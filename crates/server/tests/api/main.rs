@@ -1,0 +1,34 @@
+//! The black-box floor: each test starts the built `countersign` (and the weather example) and drives it over HTTP, as
+//! its users do.
+//!
+//! `support` starts, stops and asks; every other module is named after the URL or the promise that it is about.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+mod backup;
+mod bad_input;
+mod change_password;
+mod clients;
+mod crash;
+mod discovery;
+mod disk_full;
+mod feed;
+mod headers;
+mod keys;
+mod load;
+mod login;
+mod logs;
+mod me;
+mod openapi;
+mod refresh;
+mod register;
+mod restore;
+mod revoke;
+mod revoke_all;
+mod roles;
+mod sessions;
+mod settings;
+mod throttles;
+mod walk;
+mod weather;

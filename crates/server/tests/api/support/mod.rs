@@ -1,0 +1,46 @@
+//! Starting, stopping and asking: what every test needs.
+
+mod claims;
+mod http;
+mod process;
+mod server;
+mod user;
+mod weather;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use claims::{claims, decoded};
+pub(crate) use http::{Answer, Connection, Request};
+pub(crate) use process::{Finished, Process, run};
+pub(crate) use server::{Server, Settings};
+pub(crate) use user::{PASSWORD, Tokens, refreshed};
+pub(crate) use weather::Weather;
+
+/// Asks again and again until there is something, and fails when it takes too long.
+#[track_caller]
+pub(crate) fn until<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(started.elapsed() < patience, "within {patience:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs the same thing on several threads at once and gives back what each came to.
+pub(crate) fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let (barrier, work) = (&barrier, &work);
+        let spawn = |number| {
+            scope.spawn(move || {
+                barrier.wait();
+                work(number)
+            })
+        };
+        let running: Vec<_> = (0..threads).map(spawn).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
