@@ -13,6 +13,7 @@ use countersign_core::sessions::rotation::{Refusal, Replay};
 use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_operations::accounts::{self, RegisterError};
 use countersign_operations::callers::{self, CallerError};
+use countersign_operations::hashing::HashingCost;
 use countersign_operations::keys;
 use countersign_operations::passwords::{self, ChangeError};
 use countersign_operations::revocations::{self, Cursor};
@@ -195,6 +196,19 @@ async fn a_disabled_account_is_told_so_only_with_the_right_password() {
     assert!(matches!(wrong, Err(SignInError::InvalidCredentials)), "{wrong:?}");
     accounts::enable(&world.countersign, "alice").await.unwrap();
     assert!(world.sign_in("alice").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_sign_in_rehashes_where_the_parameters_grew() {
+    let world = World::new().await;
+    world.register("alice").await;
+    assert!(world.stored_hash("alice").await.starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+    let world = world.reopened_with(HashingCost { memory_kib: 128, iterations: 2, parallelism: 1 }).await;
+    assert!(world.sign_in_from("alice", "a wrong guess", HOME).await.is_err());
+    assert!(world.stored_hash("alice").await.starts_with("$argon2id$v=19$m=64,"), "a wrong password changes nothing");
+    world.sign_in("alice").await.unwrap();
+    assert!(world.stored_hash("alice").await.starts_with("$argon2id$v=19$m=128,t=2,p=1$"));
+    world.sign_in("alice").await.unwrap();
 }
 
 #[tokio::test]

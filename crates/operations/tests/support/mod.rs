@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use countersign_core::accounts::Login;
 use countersign_core::events::EventKind;
 use countersign_core::passwords::PasswordPolicy;
 use countersign_core::sessions::rotation::Lifetimes;
@@ -17,8 +18,8 @@ use countersign_operations::keys::{KeySource, SigningSource};
 use countersign_operations::policy::{Policy, Registration, ThrottlePolicy};
 use countersign_operations::sessions::{self, Refresh, RefreshError, SignIn, SignInError};
 use countersign_operations::{Countersign, KeyEncryptionKey, TokenPair, upkeep};
-use countersign_store::Clock;
 use countersign_store::sqlite::{OpenMode, SqliteStore};
+use countersign_store::{Clock, Store as _};
 use countersign_token::{AccessClaims, Algorithm, Audience, verify};
 use tempfile::TempDir;
 
@@ -27,8 +28,11 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct World {
     pub(crate) countersign: Arc<Countersign>,
     clock: Arc<AtomicI64>,
-    _folder: TempDir,
+    store: Arc<SqliteStore>,
+    folder: TempDir,
 }
+
+const CHEAP: HashingCost = HashingCost { memory_kib: 64, iterations: 1, parallelism: 1 };
 
 pub(crate) fn registration(username: &str, email: &str, password: &str) -> NewRegistration {
     NewRegistration { username: username.to_owned(), email: email.to_owned(), password: password.to_owned().into() }
@@ -36,10 +40,26 @@ pub(crate) fn registration(username: &str, email: &str, password: &str) -> NewRe
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::open(tempfile::tempdir().unwrap(), CHEAP).await
+    }
+
+    /// The same database, served again with hashes of another cost.
+    pub(crate) async fn reopened_with(self, cost: HashingCost) -> Self {
+        self.store.close().await.unwrap();
+        Self::open(self.folder, cost).await
+    }
+
+    /// The stored hash of somebody's password.
+    pub(crate) async fn stored_hash(&self, name: &str) -> String {
+        let login = Login::parse(name).unwrap();
+        self.store.credentials(&login).await.unwrap().unwrap().password.expose().to_owned()
+    }
+
+    async fn open(folder: TempDir, cost: HashingCost) -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000_000));
         let manual = Clock::Manual(Arc::clone(&clock));
         let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual.clone()).unwrap();
+        let store = Arc::new(store);
         let policy = Policy {
             issuer: "http://localhost:5000".to_owned(),
             audience: Audience::try_from("http://localhost:4200").unwrap(),
@@ -54,13 +74,13 @@ impl World {
             throttles: ThrottlePolicy::default(),
             event_retention: Duration::from_secs(90 * 86_400),
         };
-        let hasher = Hasher::start(HashingCost { memory_kib: 64, iterations: 1, parallelism: 1 }, 2, 64).unwrap();
+        let hasher = Hasher::start(cost, 2, 64).unwrap();
         let keys = KeySource {
             encryption: KeyEncryptionKey::new(&[7; 32]),
             signing: SigningSource::Generated(Algorithm::Es256),
         };
-        let countersign = Countersign::open(Arc::new(store), manual, policy, hasher, keys).await.unwrap();
-        Self { countersign, clock, _folder: folder }
+        let countersign = Countersign::open(store.clone(), manual, policy, hasher, keys).await.unwrap();
+        Self { countersign, clock, store, folder }
     }
 
     pub(crate) fn now(&self) -> Millis {
