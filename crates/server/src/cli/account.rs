@@ -82,7 +82,7 @@ pub(super) async fn run(call: &mut Call<'_>, command: Command, json: bool) -> Re
         }
         Command::List => {
             let store = call.inspect()?;
-            let outcome = list(&mut call.console, &store, json).await;
+            let outcome = list(&mut call.console, &store, json, PAGE).await;
             outcome.and(store.close().await.map_err(Failure::from))
         }
         Command::Change(command) => {
@@ -152,17 +152,17 @@ async fn create(console: &mut Console<'_>, countersign: &Countersign, new: Creat
     console.line(format_args!("Made the account {}, with {}.", account.username, roles_in_words(&account.roles)))
 }
 
-async fn list(console: &mut Console<'_>, store: &dyn Store, json: bool) -> Result<(), Failure> {
+async fn list(console: &mut Console<'_>, store: &dyn Store, json: bool, page_size: u32) -> Result<(), Failure> {
     let mut table = Table::new(["NAME", "E-MAIL", "ROLES", "STATE", "CREATED"]);
     let mut after: Option<Username> = None;
     loop {
-        let page = store.accounts(after.as_ref(), PAGE).await?;
+        let page = store.accounts(after.as_ref(), page_size).await?;
         if json {
             page.iter().try_for_each(|account| console.json(&Shown::from(account)))?;
         } else {
             table.print(console, page.iter().map(row).collect())?;
         }
-        let is_last = page.len() < PAGE as usize;
+        let is_last = page.len() < page_size as usize;
         match page.into_iter().next_back() {
             Some(account) => after = Some(account.username),
             None if after.is_none() && !json => {
@@ -238,7 +238,42 @@ impl<'a> From<&'a Account> for Shown<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use countersign_core::accounts::PasswordHash;
+    use countersign_core::events::Origin;
+    use countersign_core::ids::AccountId;
+    use countersign_store::Clock;
+    use countersign_store::sqlite::{OpenMode, SqliteStore};
+    use countersign_store::verbs::NewAccount;
+
     use super::*;
+
+    #[tokio::test]
+    async fn every_page_of_accounts_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("x.db"), OpenMode::Maintain, Clock::System).unwrap();
+        let names = ["ada", "bea", "cia", "dea"];
+        for (known, name) in names.iter().enumerate() {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            list(&mut Console::new(&mut out, &mut err), &store, false, 2).await.unwrap();
+            let listed = String::from_utf8(out).unwrap();
+            let listed: Vec<_> = listed.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+            assert_eq!(listed, names[..known]);
+            assert_eq!(err.is_empty(), known > 0);
+
+            let new = NewAccount {
+                id: AccountId::from_bytes([u8::try_from(known).unwrap(); 16]),
+                username: Username::parse(name).unwrap(),
+                email: Email::parse(&format!("{name}@example.com")).unwrap(),
+                password: PasswordHash::new("none".to_owned()),
+                roles: Roles::user(),
+            };
+            store.register(new, Origin::COMMAND_LINE).await.unwrap();
+        }
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        list(&mut Console::new(&mut out, &mut err), &store, true, 2).await.unwrap();
+        assert_eq!(String::from_utf8(out).unwrap().lines().count(), names.len());
+        store.close().await.unwrap();
+    }
 
     #[test]
     fn roles_are_read_out_as_a_person_would() {

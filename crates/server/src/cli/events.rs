@@ -39,11 +39,11 @@ pub(super) struct Events {
 
 pub(super) async fn run(call: &mut Call<'_>, command: Events) -> Result<(), Failure> {
     let store = call.inspect()?;
-    let outcome = list(&mut call.console, &store, command).await;
+    let outcome = list(&mut call.console, &store, command, PAGE).await;
     outcome.and(store.close().await.map_err(Failure::from))
 }
 
-async fn list(console: &mut Console<'_>, store: &dyn Store, command: Events) -> Result<(), Failure> {
+async fn list(console: &mut Console<'_>, store: &dyn Store, command: Events, page_size: u32) -> Result<(), Failure> {
     let Events { account, kind, limit, mut before, format } = command;
     let account = match account {
         Some(name) => Some(found(store.account_named(&name).await?, &name)?.id),
@@ -53,7 +53,7 @@ async fn list(console: &mut Console<'_>, store: &dyn Store, command: Events) -> 
     let mut table = Table::new(["ID", "TIME", "EVENT", "ACCOUNT", "BY", "FROM", "DETAIL"]);
     let mut left = limit;
     loop {
-        let wanted = left.min(PAGE);
+        let wanted = left.min(page_size);
         let page = store.events(EventQuery { account, kind, before, limit: wanted }).await?;
         let mut shown = Vec::with_capacity(page.len());
         for event in &page {
@@ -71,7 +71,7 @@ async fn list(console: &mut Console<'_>, store: &dyn Store, command: Events) -> 
             return Ok(());
         };
         before = Some(oldest.id);
-        left = left.saturating_sub(PAGE);
+        left = left.saturating_sub(page_size);
         if page.len() < wanted as usize {
             return Ok(());
         }
@@ -183,4 +183,31 @@ enum By {
     Anonymous,
     CommandLine,
     Server,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use countersign_core::events::Origin;
+    use countersign_store::Clock;
+    use countersign_store::sqlite::{OpenMode, SqliteStore};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn as_many_as_were_asked_for_are_listed_over_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("x.db"), OpenMode::Maintain, Clock::System).unwrap();
+        for _ in 0..5 {
+            store.refuse_sign_in(None, "test", Origin::SERVER).await.unwrap();
+        }
+        for (limit, listed, more) in [(1, 1, true), (2, 2, true), (4, 4, true), (5, 5, true), (9, 5, false)] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let command = Events { account: None, kind: None, limit, before: None, format: Format { json: false } };
+            list(&mut Console::new(&mut out, &mut err), &store, command, 2).await.unwrap();
+            assert_eq!(String::from_utf8(out).unwrap().lines().skip(1).count(), listed, "limit {limit}");
+            assert_eq!(!err.is_empty(), more, "limit {limit}");
+        }
+        store.close().await.unwrap();
+    }
 }
