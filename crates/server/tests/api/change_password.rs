@@ -62,7 +62,7 @@ fn the_operators_password_ends_every_session() {
     let server = Server::start();
     let alice = server.user("alice");
     server.settings.cli_with(&["account", "set-password", "alice"], &format!("{NEW}\n")).done();
-    server.me(&alice.access).refused(401, "session_revoked");
+    server.me(&alice.access).refused(401, "account_revoked");
     server.refresh(&alice.refresh).refused(400, "refresh_token_revoked");
     server.try_log_in("alice", PASSWORD).refused(401, "invalid_credentials");
     server.try_log_in("alice", NEW).expect(200);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Server, Settings};
 
-const SECRET: &str = "a secret for readers of the feed";
+const SECRET: &str = "a-secret-for-readers-of-the-feed";
 
 fn with_secret() -> Server {
     Settings::new().with("revocation_reader_secret", SECRET).start()

@@ -182,6 +182,12 @@ fn private_keys_are_of_no_use_without_the_key_that_encrypts_them() {
     let alice = server.user("alice");
     let settings = server.stop();
     let file = settings.dir().join("data/key-encryption.key");
+    #[cfg(unix)]
+    for name in ["key-encryption.key", "countersign.db"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(settings.dir().join("data").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name} can be read by others: {mode:o}");
+    }
     let key = std::fs::read_to_string(&file).unwrap();
     let refused = |contents: Option<&str>, words: &[&str]| {
         match contents {
@@ -203,12 +209,4 @@ fn private_keys_are_of_no_use_without_the_key_that_encrypts_them() {
     std::fs::write(&file, &key).unwrap();
     let server = settings.start();
     server.me(&alice.access).expect(200);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        for name in ["key-encryption.key", "countersign.db"] {
-            let mode = std::fs::metadata(server.settings.dir().join("data").join(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o077, 0, "{name} can be read by others: {mode:o}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Answer, PASSWORD, Server, claims, decoded};
+use crate::support::{Answer, ISSUER, PASSWORD, Server, claims, decoded};
 
 #[test]
 fn the_answer_is_the_tutorials_and_a_little_more() {
@@ -20,7 +20,7 @@ fn the_answer_is_the_tutorials_and_a_little_more() {
     let header: serde_json::Value = serde_json::from_slice(&decoded(token.split('.').next().unwrap())).unwrap();
     assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
     let claims = claims(token);
-    assert_eq!(claims["iss"], "http://localhost:5000");
+    assert_eq!(claims["iss"], ISSUER);
     assert_eq!(claims["aud"], "http://localhost:4200");
     assert_eq!(claims["name"], "alice");
     assert_eq!(claims["roles"], json!(["User"]));

@@ -32,7 +32,7 @@ fn secrets_of(refresh_token: &str) -> Vec<String> {
 
 #[test]
 fn no_secret_shows_however_much_is_logged() {
-    let reader_secret = "a secret for readers of the feed";
+    let reader_secret = "a-secret-for-readers-of-the-feed";
     let settings = Settings::new().with("log_level", "trace").with("revocation_reader_secret", reader_secret);
     let server = settings.start();
     let new_password = "another lamp by the door";

@@ -95,7 +95,7 @@ fn a_genuine_token_for_another_purpose_is_refused_with_the_reason() {
     };
     refused(&|claims| claims.iss = "http://elsewhere.example".to_owned(), "issuer_mismatch");
     refused(&|claims| claims.aud = Audience::try_from("http://elsewhere.example").unwrap(), "audience_mismatch");
-    refused(&|claims| claims.exp = claims.iat, "token_expired");
+    refused(&|claims| (claims.iat, claims.exp) = (claims.iat - 300, claims.iat - 10), "token_expired");
     refused(&|claims| claims.nbf = Some(claims.iat + 3600), "token_not_yet_valid");
     refused(&|claims| claims.sid = uuid::Uuid::from_u128(7), "session_ended");
     refused(&|claims| claims.sub = uuid::Uuid::from_u128(7), "session_ended");

@@ -104,7 +104,7 @@ fn without_its_witness_a_database_is_not_trusted() {
 
 #[test]
 fn readers_of_the_feed_are_told_that_the_history_is_another_one() {
-    let secret = "a secret for readers of the feed";
+    let secret = "a-secret-for-readers-of-the-feed";
     let settings = Settings::new().with("revocation_reader_secret", secret);
     let server = settings.start();
     server.user("alice");

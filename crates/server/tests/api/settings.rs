@@ -14,7 +14,7 @@ fn wrong_settings_do_not_start_and_are_all_named() {
     let refused = settings.start_refused();
     assert_eq!(refused.code, Some(2), "{refused:?}");
     let said =
-        ["access_token_lifetime", "five minutes", "issuer", "must be https", "signing_algorithm", "ES256", "isuer"];
+        ["access_token_lifetime", "five minutes", "issuer", "must be https", "signing_algorithm", "ES256", "COUNTERSIGN_ISUER"];
     for word in said {
         assert!(refused.err.contains(word), "no {word:?} in: {}", refused.err);
     }
@@ -106,4 +106,19 @@ fn two_servers_on_one_database_know_of_each_other() {
     assert!(successors.iter().all(|successor| *successor == successors[0]));
     second.post("/api/auth/revoke/alice").bearer(&alice.access).send().expect(204);
     first.me(&alice.access).refused(401, "account_revoked");
+}
+
+#[test]
+fn without_a_name_the_issuer_follows_the_port() {
+    let settings = Settings::new();
+    let mut command = settings.command(&[]);
+    let server = settings.start_with({
+        command.env_remove("COUNTERSIGN_ISSUER");
+        command
+    });
+    let metadata = server.get("/.well-known/openid-configuration").send().expect(200).json();
+    assert_eq!(metadata["issuer"], format!("http://localhost:{}", server.address.port()));
+    let alice = server.user("alice");
+    assert_eq!(crate::support::claims(&alice.access)["iss"], metadata["issuer"]);
+    server.me(&alice.access).expect(200);
 }

@@ -215,7 +215,7 @@ impl Answer {
     pub(crate) fn problem(&self) -> Value {
         assert!((400..600).contains(&self.status), "{} is no refusal: {}", self.status, self.text());
         let kind = self.header("content-type");
-        assert_eq!(kind, Some("application/problem+json"), "{} {}", self.status, self.text());
+        assert_eq!(kind, Some("application/problem+json"), "{}, {:?}: {}", self.status, self.headers, self.text());
         let problem = self.json();
         assert_eq!(problem["status"], self.status, "{problem}");
         for member in ["type", "title", "detail", "code", "traceId"] {

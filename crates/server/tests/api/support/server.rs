@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use super::{Answer, Finished, PASSWORD, Process, Request, Tokens, run, until};
 
+/// The issuer of servers that nobody has to find.
+pub(crate) const ISSUER: &str = "http://localhost:5000";
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 
 /// The settings of a server, by their names in the TOML file.
@@ -24,7 +27,9 @@ pub(crate) struct Settings {
 impl Settings {
     /// The defaults, on a port that the system picks, in a new directory.
     pub(crate) fn new() -> Self {
-        Self { dir: Arc::new(tempfile::tempdir().unwrap()), values: Vec::new() }.with("listen", "127.0.0.1:0")
+        let settings = Self { dir: Arc::new(tempfile::tempdir().unwrap()), values: Vec::new() };
+        // The issuer has a name of its own, so that tokens outlive a restart on another port.
+        settings.with("listen", "127.0.0.1:0").with("issuer", ISSUER)
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
