@@ -51,9 +51,4 @@ impl Verified {
             cache.remove(&token);
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, Cache::len)
-    }
 }

@@ -250,3 +250,100 @@ impl Feed {
         self.view.store(Arc::new(next));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::AtomicI64;
+
+    use countersign_token::revocation::{FeedEvent, Revocation};
+    use tokio::time::advance;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::remote::Authority;
+
+    const MAX_STALE: Duration = Duration::from_secs(10);
+
+    fn feed(clock: Clock) -> Feed {
+        let authority = Authority::parse("http://localhost:5000").unwrap();
+        let http = Http::new(&authority).unwrap();
+        Feed::new("http://localhost:5000", http, HeaderValue::from_static("Bearer x"), MAX_STALE, clock)
+    }
+
+    fn page(seq: u64, snapshot: bool, events: Vec<FeedEvent>) -> FeedPage {
+        FeedPage { incarnation: "one".into(), seq, snapshot, events }
+    }
+
+    fn apply(feed: &Feed, page: &FeedPage) -> Result<(), ApplyError> {
+        feed.apply(&feed.view.load_full(), page)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_page_even_an_empty_one_makes_the_feed_fresh_until_it_is_too_old() {
+        let feed = feed(Clock::System);
+        assert_eq!(feed.freshness(MAX_STALE), Freshness::Stale, "nothing was read");
+        assert!(!*feed.was_read().borrow());
+        for (seq, snapshot) in [(0, true), (0, false), (3, false)] {
+            apply(&feed, &page(seq, snapshot, vec![])).unwrap();
+            assert!(*feed.was_read().borrow());
+            advance(MAX_STALE).await;
+            assert_eq!(feed.freshness(MAX_STALE), Freshness::Fresh);
+            advance(Duration::from_millis(1)).await;
+            assert_eq!(feed.freshness(MAX_STALE), Freshness::Stale);
+        }
+        assert_eq!(feed.view.load().cursor(), Some(("one", 3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_does_not_follow_makes_nothing_fresh() {
+        let feed = feed(Clock::System);
+        assert_eq!(apply(&feed, &page(5, false, vec![])), Err(ApplyError::SnapshotNeeded));
+        assert_eq!(feed.freshness(MAX_STALE), Freshness::Stale);
+        apply(&feed, &page(5, true, vec![])).unwrap();
+        advance(MAX_STALE * 2).await;
+        for snapshot in [true, false] {
+            assert_eq!(apply(&feed, &page(4, snapshot, vec![])), Err(ApplyError::WentBack));
+        }
+        assert_eq!(feed.freshness(MAX_STALE), Freshness::Stale);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejected_key_counts_once_the_feed_is_stale() {
+        let feed = feed(Clock::System);
+        apply(&feed, &page(0, true, vec![])).unwrap();
+        feed.rejected.store(true, Ordering::Release);
+        assert_eq!(feed.freshness(MAX_STALE), Freshness::Fresh);
+        advance(MAX_STALE * 2).await;
+        assert_eq!(feed.freshness(MAX_STALE), Freshness::Rejected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_concerns_no_living_token_is_forgotten() {
+        let now = Arc::new(AtomicI64::new(1_000));
+        let hands = Arc::clone(&now);
+        let feed = feed(Clock::Given(Arc::new(move || hands.load(Ordering::SeqCst))));
+        let ended = |seq, expires| FeedEvent {
+            seq,
+            revocation: Revocation::Session { sid: Uuid::from_u128(seq.into()), expires },
+        };
+        apply(&feed, &page(2, true, vec![ended(1, 1_100), ended(2, 1_300)])).unwrap();
+        feed.forget_expired();
+        assert_eq!(feed.view.load().len(), 2);
+        now.store(1_200, Ordering::SeqCst);
+        feed.forget_expired();
+        assert_eq!(feed.view.load().len(), 1);
+        assert_eq!(feed.view.load().cursor(), Some(("one", 2)));
+    }
+
+    #[test]
+    fn the_issuer_is_asked_to_wait_no_longer_than_the_feed_stays_fresh() {
+        for (max_stale, wait) in [(2, 1), (10, 5), (60, 25), (3600, 25)] {
+            let authority = Authority::parse("http://localhost:5000").unwrap();
+            let http = Http::new(&authority).unwrap();
+            let key = HeaderValue::from_static("Bearer x");
+            let feed = Feed::new("", http, key, Duration::from_secs(max_stale), Clock::System);
+            assert_eq!(feed.wait, Duration::from_secs(wait));
+        }
+    }
+}

@@ -224,7 +224,7 @@ impl Keys {
             }
         };
         self.trust(metadata.issuer, &keys, endpoints);
-        Ok(max_age.unwrap_or(DEFAULT_MAX_AGE).clamp(SHORTEST_MAX_AGE, LONGEST_MAX_AGE))
+        Ok(kept_for(max_age))
     }
 
     async fn discover(&self) -> Result<(Metadata, Option<Duration>), FetchError> {
@@ -280,5 +280,91 @@ impl Keys {
             }
             changed
         });
+    }
+}
+
+fn kept_for(max_age: Option<Duration>) -> Duration {
+    max_age.unwrap_or(DEFAULT_MAX_AGE).clamp(SHORTEST_MAX_AGE, LONGEST_MAX_AGE)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use countersign_token::{Algorithm, SigningKey};
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn keys() -> Keys {
+        let authority = Authority::parse("http://localhost:5000").unwrap();
+        let http = Http::new(&authority).unwrap();
+        Keys::new(authority, http, Expected::new("", "a"), None)
+    }
+
+    fn attempt(keys: &Keys) {
+        keys.asked.lock().busy = true;
+        keys.attempt_ended();
+    }
+
+    #[test]
+    fn keys_are_asked_for_again_neither_all_the_time_nor_never() {
+        for (max_age, kept) in [(None, 300), (Some(0), 30), (Some(60), 60), (Some(86_400), 900), (Some(u64::MAX), 900)]
+        {
+            assert_eq!(kept_for(max_age.map(Duration::from_secs)), Duration::from_secs(kept));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unknown_keys_cause_one_attempt_and_then_none_for_a_while() {
+        let keys = keys();
+        attempt(&keys);
+        assert_eq!(keys.ask_for_an_attempt(), Some(2));
+        assert_eq!(keys.ask_for_an_attempt(), Some(2), "joins the one that is wanted");
+        attempt(&keys);
+        assert_eq!(keys.ask_for_an_attempt(), None);
+        advance(UNKNOWN_KEY_COOLDOWN - Duration::from_millis(1)).await;
+        assert_eq!(keys.ask_for_an_attempt(), None);
+        // One that the calendar wanted does not begin the pause anew.
+        attempt(&keys);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(keys.ask_for_an_attempt(), Some(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_under_way_does_not_count() {
+        let keys = keys();
+        keys.asked.lock().busy = true;
+        assert_eq!(keys.ask_for_an_attempt(), Some(2));
+        keys.attempt_ended();
+        assert_eq!(keys.ask_for_an_attempt(), Some(2));
+        attempt(&keys);
+        assert_eq!(keys.ask_for_an_attempt(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_does_not_wait_for_ever_for_a_key() {
+        let began = Instant::now();
+        assert!(keys().newer_than(0).await.is_none());
+        assert_eq!(began.elapsed().as_secs(), UNKNOWN_KEY_WAIT.as_secs());
+    }
+
+    #[test]
+    fn only_a_change_begins_a_new_generation() {
+        let [one, other] = [Algorithm::Es256, Algorithm::EdDsa].map(|algorithm| {
+            let key = SigningKey::generate(algorithm).unwrap();
+            Arc::new(KeySet::new([key.verifying_key()]))
+        });
+        let expected = Expected::new("i", "a");
+        let first = Trusted::succeed(None, &expected, &one).unwrap();
+        let again = Arc::new(KeySet::from_jwks(&one.to_jwks().to_string()).unwrap());
+        assert!(Trusted::succeed(Some(&first), &expected, &again).is_none());
+        assert_eq!(Trusted::succeed(Some(&first), &expected, &other).unwrap().generation, first.generation + 1);
+        assert!(Trusted::succeed(Some(&first), &Expected::new("other", "a"), &one).is_some());
+
+        // Another key under the old name.
+        let mut renamed = other.to_jwks();
+        renamed["keys"][0]["kid"] = one.iter().next().unwrap().kid().into();
+        let renamed = Arc::new(KeySet::from_jwks(&renamed.to_string()).unwrap());
+        assert!(Trusted::succeed(Some(&first), &expected, &renamed).is_some());
     }
 }

@@ -229,4 +229,19 @@ mod tests {
             assert_eq!(standing_of(status, r#"{"code":"session_revoked"}"#), Standing::Unknown, "{status}");
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_yes_counts_for_half_a_second_and_a_revocation_for_good() {
+        let remembered = |standing| Remembered(Some((standing, Instant::now())));
+        let passing =
+            [Standing::Good, Standing::Refused(Refusal::AccountDisabled), Standing::Refused(Refusal::RefusedByIssuer)];
+        let lasting =
+            [Standing::Refused(Refusal::Revoked(RevokedReason::Account)), Standing::Refused(Refusal::SessionEnded)];
+        let (passing, lasting) = (passing.map(remembered), lasting.map(remembered));
+        tokio::time::advance(REMEMBERED - Duration::from_millis(1)).await;
+        assert!(passing.iter().chain(&lasting).all(|remembered| remembered.standing().is_some()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(passing.iter().all(|remembered| remembered.standing().is_none()));
+        assert!(lasting.iter().all(|remembered| remembered.standing().is_some()));
+    }
 }

@@ -53,6 +53,7 @@ struct Inner {
     address: SocketAddr,
     told: Mutex<Told>,
     seq: watch::Sender<u64>,
+    discoveries: AtomicUsize,
     key_fetches: AtomicUsize,
     questions: AtomicUsize,
     serving: Mutex<Option<JoinHandle<()>>>,
@@ -87,6 +88,7 @@ impl Issuer {
                 feed_queries: vec![],
             }),
             seq: watch::Sender::new(0),
+            discoveries: AtomicUsize::new(0),
             key_fetches: AtomicUsize::new(0),
             questions: AtomicUsize::new(0),
             serving: Mutex::new(None),
@@ -155,6 +157,11 @@ impl Issuer {
         *self.0.seq.borrow()
     }
 
+    /// How often the metadata were asked for, at either address.
+    pub(crate) fn discoveries(&self) -> usize {
+        self.0.discoveries.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn key_fetches(&self) -> usize {
         self.0.key_fetches.load(Ordering::SeqCst)
     }
@@ -214,6 +221,7 @@ impl axum::serve::Listener for Doors {
 }
 
 async fn openid_configuration(State(issuer): State<Issuer>) -> Response {
+    issuer.0.discoveries.fetch_add(1, Ordering::SeqCst);
     let status = issuer.0.told.lock().openid_configuration;
     if status != StatusCode::OK {
         let elsewhere = format!("{}/.well-known/oauth-authorization-server", issuer.url());
@@ -223,6 +231,7 @@ async fn openid_configuration(State(issuer): State<Issuer>) -> Response {
 }
 
 async fn authorization_server(State(issuer): State<Issuer>) -> Response {
+    issuer.0.discoveries.fetch_add(1, Ordering::SeqCst);
     metadata(&issuer)
 }
 
