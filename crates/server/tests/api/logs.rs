@@ -64,7 +64,7 @@ fn no_secret_shows_however_much_is_logged() {
         server.process.said().contains(&id).then_some(())
     });
     let log = server.process.said();
-    assert!(log.lines().count() > 50, "this is no trace:\n{log}");
+    assert!(log.matches("answered status=").count() >= 15, "this is not everything:\n{log}");
 
     let mut secrets: Vec<String> =
         [PASSWORD, new_password, wrong_password, reader_secret, &key[6..40], encryption.trim()]
