@@ -12,7 +12,7 @@ use crate::sqlite::events::Record;
 use crate::sqlite::rows::{account_columns, execute_on_one, one};
 use crate::sqlite::writer::Writing;
 use crate::sqlite::{accounts, sessions, state};
-use crate::verbs::{Credentials, PasswordChange, PasswordWritten};
+use crate::verbs::{Credentials, FeedPosition, PasswordChange, PasswordWritten};
 
 pub(super) fn credentials(connection: &Connection, login: &Login) -> StoreResult<Option<Credentials>> {
     let sql = match login {
@@ -91,7 +91,7 @@ pub(super) fn write(writing: &Writing<'_>, change: &PasswordChange, origin: Orig
     Ok(PasswordWritten::Done(position))
 }
 
-fn end_all(writing: &Writing<'_>, record: Record, id: AccountId) -> StoreResult<crate::verbs::FeedPosition> {
+fn end_all(writing: &Writing<'_>, record: Record, id: AccountId) -> StoreResult<FeedPosition> {
     let (_, since) = accounts::end_all_sessions(writing, id)?;
     let expires_at = state::last_access_expiry(writing)?;
     record.detail("all sessions ended").publish(writing, RevocationScope::Account(id, since), expires_at)
@@ -104,12 +104,12 @@ fn end_others(
     id: AccountId,
     keep: SessionId,
     origin: Origin,
-) -> StoreResult<crate::verbs::FeedPosition> {
+) -> StoreResult<FeedPosition> {
     let others = sessions::alive_of(writing, id)?;
     let others: Vec<_> = others.into_iter().filter(|session| *session != keep).collect();
     record.detail(format!("{} other sessions ended", others.len())).write(writing)?;
     for session in others {
-        sessions::end(writing, id, session, EndReason::PasswordChanged, origin)?;
+        sessions::end_where_it_matters(writing, id, session, EndReason::PasswordChanged, origin)?;
     }
     state::position(writing.connection)
 }

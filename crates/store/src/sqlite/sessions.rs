@@ -168,7 +168,8 @@ pub(super) fn end_one(writing: &Writing<'_>, ended: Ended, origin: Origin) -> St
     if alive.is_empty() {
         return Ok(None);
     }
-    end(writing, ended.account, ended.session, ended.reason, origin).map(Some)
+    let record = Record::new(EventKind::SessionEnded, origin).detail(ended.reason.as_str());
+    end_with(writing, ended.account, ended.session, ended.reason, record).map(Some)
 }
 
 /// The sessions of an account that nothing has ended; whether they were used lately does not matter, since their access tokens
@@ -200,16 +201,20 @@ fn alive_among(writing: &Writing<'_>, account: AccountId, only: Option<SessionId
     Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
 }
 
-/// Ends a session that is alive, tells the feed, and writes the event.
-pub(super) fn end(
+/// Ends a session that is alive, with its event; the feed is told where an access token of it may still live.
+pub(super) fn end_where_it_matters(
     writing: &Writing<'_>,
     account: AccountId,
     session: SessionId,
     reason: EndReason,
     origin: Origin,
-) -> StoreResult<FeedPosition> {
-    let record = Record::new(EventKind::SessionEnded, origin).detail(reason.as_str());
-    end_with(writing, account, session, reason, record)
+) -> StoreResult<()> {
+    let record = Record::new(EventKind::SessionEnded, origin).account(account).session(session).detail(reason.as_str());
+    let expires_at = close(writing, session, reason)?;
+    if expires_at <= writing.now {
+        return record.write(writing);
+    }
+    record.publish(writing, RevocationScope::Session(session), expires_at).map(|_| ())
 }
 
 /// Ends a session that is alive; the given event is the entry of the feed.
@@ -220,10 +225,15 @@ pub(super) fn end_with(
     reason: EndReason,
     record: Record,
 ) -> StoreResult<FeedPosition> {
+    let expires_at = close(writing, session, reason)?;
+    record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at)
+}
+
+/// Marks a session as ended; when its newest access token expires.
+fn close(writing: &Writing<'_>, session: SessionId, reason: EndReason) -> StoreResult<Millis> {
     let sql = "SELECT max(access_expires_at) FROM families WHERE session = ?1";
     let expires_at = one(writing.connection, sql, [session.as_bytes()], |columns| columns.maybe_millis())?.flatten();
     let sql = "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
     execute_on_one(writing.connection, sql, params![session.as_bytes(), writing.now.get(), reason.as_str()])?;
-    let record = record.account(account).session(session);
-    record.publish(writing, RevocationScope::Session(session), expires_at.unwrap_or(writing.now))
+    Ok(expires_at.unwrap_or(writing.now))
 }
