@@ -45,7 +45,9 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), TelemetryError> 
     use tracing_subscriber::fmt::fmt;
     use tracing_subscriber::util::SubscriberInitExt as _;
 
-    let lines = fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. The subscriber's own complaint about it would go the same way and panic.
+    let lines =
+        fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(std::io::stderr).log_internal_errors(false);
     // On a terminal the subscriber decides itself, since NO_COLOR has a say.
     let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     match format {

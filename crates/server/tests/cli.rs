@@ -274,6 +274,57 @@ fn a_server_whose_ready_line_nobody_reads_serves_all_the_same() {
 }
 
 #[test]
+fn a_server_whose_log_nobody_reads_serves_all_the_same() {
+    let folder = Folder::new();
+    let mut child = folder.command(&["--listen", "127.0.0.1:0", "--log-level", "debug"]).spawn().unwrap();
+    drop(child.stderr.take());
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().rsplit('/').next().unwrap().parse().unwrap();
+    assert_eq!(http(address, "POST", "/api/auth/login", "", Some(&json!({}))).0, 400);
+    terminate(&child);
+    assert_eq!(ended(&mut child), Some(0));
+}
+
+/// A server that is asked to stop while a request is in flight: its body is still to come.
+fn stopping() -> (Folder, Child, Receiver<String>, JoinHandle<String>, TcpStream) {
+    let folder = Folder::new();
+    let mut child = folder.command(&["--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let (lines, log) = follow(child.stderr.take().unwrap());
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut request = TcpStream::connect(line.trim().rsplit('/').next().unwrap()).unwrap();
+    request.set_read_timeout(Some(LONG)).unwrap();
+    let head = "POST /api/auth/login HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n\
+                content-length: 2\r\n\r\n";
+    request.write_all(head.as_bytes()).unwrap();
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    request.read_exact(&mut go_on).unwrap();
+    terminate(&child);
+    while !lines.recv_timeout(LONG).expect("it says that it stops").contains("stopping") {}
+    (folder, child, lines, log, request)
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_end() {
+    let (_folder, mut child, _lines, log, mut request) = stopping();
+    request.write_all(b"{}").unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("validation_failed"), "{answer}");
+    assert_eq!(ended(&mut child), Some(0));
+    assert!(log.join().unwrap().contains("stopped"));
+}
+
+#[test]
+fn who_asks_a_second_time_does_not_wait_for_it() {
+    let (_folder, mut child, _lines, log, _request) = stopping();
+    terminate(&child);
+    assert_eq!(ended(&mut child), Some(1));
+    assert!(log.join().unwrap().contains("error: asked a second time to stop"));
+}
+
+#[test]
 fn who_waits_for_a_revocation_does_not_hold_up_the_end() {
     let folder = Folder::new();
     let server = Server::start(&folder);

@@ -90,11 +90,13 @@ async fn until_stopped(
         ended = &mut serving => return ended.map_err(Failure::failed),
         asked = stop => asked.map_err(Failure::failed)?,
     }
+    let mut again = std::pin::pin!(asked_to_stop());
+    listen_for(again.as_mut()).await.map_err(Failure::failed)?;
     tracing::info!("stopping: the requests in flight are finished first");
     shutdown.begin();
     tokio::select! {
         ended = serving => ended.map_err(Failure::failed),
-        again = asked_to_stop() => {
+        again = again => {
             again.map_err(Failure::failed)?;
             Err(Failure::failed("asked a second time to stop: requests in flight were broken off"))
         }
