@@ -1,0 +1,152 @@
+//! Migrations and what is refused.
+
+use std::fs;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::{Place, register};
+use crate::error::{SchemaError, StoreError};
+use crate::sqlite::{OpenMode, SchemaVersion, SqliteStore, schema_version};
+use crate::{Clock, Store as _};
+
+async fn made() -> Place {
+    let place = Place::new();
+    let store = place.open();
+    register(&store, 1).await;
+    store.close().await.unwrap();
+    place
+}
+
+fn refusal(place: &Place) -> SchemaError {
+    match place.try_open(OpenMode::Serve).unwrap_err() {
+        StoreError::Schema(error) => error,
+        other => panic!("{other}"),
+    }
+}
+
+fn altered(place: &Place) -> String {
+    match refusal(place) {
+        SchemaError::Altered { what } => what,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn is_migrated_once_and_says_how_far_it_is() {
+    let place = made().await;
+    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 1, known: 1 });
+    let store = place.open();
+    assert_eq!(place.count("SELECT count(*) FROM migrations"), 1);
+    assert!(store.account(super::new_account(1).id).await.unwrap().is_some());
+}
+
+#[test]
+fn of_many_that_start_at_once_one_migrates() {
+    for _ in 0..10 {
+        let place = Arc::new(Place::new());
+        let starts: Vec<_> = (0..4)
+            .map(|_| {
+                let place = Arc::clone(&place);
+                std::thread::spawn(move || place.try_open(OpenMode::Serve).map(|_| ()))
+            })
+            .collect();
+        for start in starts {
+            start.join().unwrap().unwrap();
+        }
+        assert_eq!(place.count("SELECT count(*) FROM migrations"), 1);
+        assert_eq!(place.count("SELECT count(*) FROM auth_state"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let place = made().await;
+    place.raw().execute("INSERT INTO migrations VALUES (7, 'later', zeroblob(32), 0)", []).unwrap();
+    assert_eq!(refusal(&place), SchemaError::Newer { found: 7, known: 1 });
+    assert!(matches!(
+        place.try_open(OpenMode::Inspect).unwrap_err(),
+        StoreError::Schema(SchemaError::Newer { found: 7, known: 1 })
+    ));
+    assert_eq!(place.count("SELECT count(*) FROM migrations"), 2);
+}
+
+#[tokio::test]
+async fn a_migration_that_was_another_is_refused() {
+    let place = made().await;
+    place.raw().execute("UPDATE migrations SET checksum = zeroblob(32)", []).unwrap();
+    assert_eq!(altered(&place), "migration 1 is not the one that this program has");
+    place.raw().execute("DELETE FROM migrations", []).unwrap();
+    assert_eq!(altered(&place), "migration 1 is not the one that this program has");
+}
+
+#[tokio::test]
+async fn a_schema_that_was_altered_is_refused_and_the_object_named() {
+    for (sql, what) in [
+        ("DROP INDEX sessions_by_account", "the index sessions_by_account is missing"),
+        ("ALTER TABLE accounts ADD COLUMN notes TEXT", "the table accounts was changed"),
+        ("CREATE TABLE notes (text TEXT)", "there is a table notes that does not belong here"),
+        (
+            "CREATE TRIGGER spy AFTER UPDATE ON accounts BEGIN SELECT 1; END",
+            "there is a trigger spy that does not belong here",
+        ),
+    ] {
+        let place = made().await;
+        place.raw().execute_batch(sql).unwrap();
+        assert_eq!(altered(&place), what);
+    }
+}
+
+#[tokio::test]
+async fn what_sqlite_keeps_for_itself_is_no_alteration() {
+    let place = made().await;
+    place.raw().execute_batch("ANALYZE; VACUUM").unwrap();
+    place.open();
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_left_byte_for_byte() {
+    let place = Place::new();
+    place.raw().execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
+    let before = fs::read(place.path()).unwrap();
+    assert_eq!(refusal(&place), SchemaError::Foreign);
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+
+    let place = Place::new();
+    place.raw().execute_batch("PRAGMA application_id = 77; CREATE TABLE migrations (version INTEGER)").unwrap();
+    assert_eq!(refusal(&place), SchemaError::Foreign);
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let place = Place::new();
+    fs::write(place.path(), "an old shopping list, long enough to be no empty file".repeat(100)).unwrap();
+    assert!(matches!(place.try_open(OpenMode::Serve).unwrap_err(), StoreError::Corrupt(_)));
+}
+
+#[tokio::test]
+async fn to_look_makes_and_changes_nothing() {
+    let place = Place::new();
+    assert!(matches!(place.try_open(OpenMode::Inspect).unwrap_err(), StoreError::Unavailable(_)));
+    assert!(!place.path().exists());
+    Connection::open(place.path()).unwrap().execute_batch("PRAGMA user_version = 0").unwrap();
+    assert!(matches!(
+        place.try_open(OpenMode::Inspect).unwrap_err(),
+        StoreError::Schema(SchemaError::Older { found: 0, known: 1 })
+    ));
+
+    let place = made().await;
+    let looking = place.try_open(OpenMode::Inspect).unwrap();
+    assert!(looking.account(super::new_account(1).id).await.unwrap().is_some());
+    let origin = countersign_core::events::Origin::SERVER;
+    assert!(matches!(looking.register(super::new_account(2), origin).await.unwrap_err(), StoreError::Unavailable(_)));
+    assert!(matches!(looking.ready().await.unwrap_err(), StoreError::Unavailable(_)));
+}
+
+#[test]
+fn memory_is_no_place_for_it() {
+    for path in [":memory:", "", "file::memory:?cache=shared"] {
+        let error = SqliteStore::open(path, OpenMode::Serve, Clock::System).unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(text) if text.contains("has to be a file")), "{path}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Many verbs in one transaction, and each for itself.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use countersign_core::events::Origin;
+use countersign_core::ids::AccountId;
+use tokio::task::JoinSet;
+
+use super::{Place, id, new_account, register, rotate, sign_in};
+use crate::Store as _;
+use crate::error::StoreError;
+use crate::sqlite::{SqliteStore, accounts};
+use crate::verbs::{Registered, RotatedIn};
+
+/// Holds the writer up, so that what is sent meanwhile shares one transaction.
+async fn hold_up(store: &Arc<SqliteStore>) -> (Sender<()>, JoinSet<()>) {
+    let (go_on, wait) = channel::<()>();
+    let (started, start) = tokio::sync::oneshot::channel();
+    let mut held = JoinSet::new();
+    let store = Arc::clone(store);
+    held.spawn(async move {
+        let waiting = store.writer.run(move |_| {
+            started.send(()).unwrap();
+            wait.recv().map_err(|error| StoreError::Internal(error.to_string()))
+        });
+        waiting.await.unwrap();
+    });
+    start.await.unwrap();
+    (go_on, held)
+}
+
+async fn exists(store: &SqliteStore, number: u32) -> bool {
+    store.account(AccountId::from_bytes(id(number))).await.unwrap().is_some()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_that_fails_or_panics_takes_only_itself_back() {
+    let place = Place::new();
+    let store = Arc::new(place.open());
+    register(&store, 1).await;
+    let before = place.commit_seq();
+    let (go_on, held) = hold_up(&store).await;
+    let mut jobs: Vec<_> = (10..30)
+        .map(|number| {
+            let job = store.writer.run(move |writing| {
+                let registered = accounts::register(writing, new_account(number), Origin::SERVER)?;
+                match number % 4 {
+                    0 => Err(StoreError::Internal("on purpose".to_owned())),
+                    1 => panic!("on purpose"),
+                    _ => Ok(registered),
+                }
+            });
+            (number, Box::pin(job))
+        })
+        .collect();
+    for (_, job) in &mut jobs {
+        assert!(poll_once(job).is_none(), "it waits in the queue");
+    }
+    go_on.send(()).unwrap();
+    for (number, job) in jobs {
+        let answer = job.await;
+        match number % 4 {
+            0 => assert!(matches!(answer, Err(StoreError::Internal(text)) if text == "on purpose")),
+            1 => assert!(matches!(answer, Err(StoreError::Internal(text)) if text == "a verb panicked")),
+            _ => assert!(matches!(answer, Ok(Registered::Done(_)))),
+        }
+        assert_eq!(exists(&store, number).await, number % 4 > 1, "account {number}");
+    }
+    held.join_all().await;
+    assert_eq!(place.count("SELECT count(*) FROM events"), 11);
+    assert_eq!(place.commit_seq(), before + 1, "they shared a transaction");
+    register(&store, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_together_is_committed_together() {
+    let place = Place::new();
+    let store = Arc::new(place.open());
+    let before = place.commit_seq();
+    let (go_on, held) = hold_up(&store).await;
+    let mut waiting: Vec<_> = (1..=100).map(|number| store.register(new_account(number), Origin::SERVER)).collect();
+    for job in &mut waiting {
+        assert!(poll_once(job).is_none());
+    }
+    go_on.send(()).unwrap();
+    for job in waiting {
+        assert!(matches!(job.await.unwrap(), Registered::Done(_)));
+    }
+    held.join_all().await;
+    assert_eq!(place.commit_seq(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_full_says_so_and_recovers() {
+    let place = Place::new();
+    let store = Arc::new(place.open());
+    let (go_on, held) = hold_up(&store).await;
+    let mut waiting = vec![];
+    let refused = loop {
+        let mut job = Box::pin(store.writer.run(|_| Ok(())));
+        match poll_once(&mut job) {
+            None => waiting.push(job),
+            Some(answer) => break answer,
+        }
+    };
+    assert!(matches!(refused, Err(StoreError::Unavailable(text)) if text.contains("too many")));
+    assert!(waiting.len() >= 1000, "there is room for a burst: {}", waiting.len());
+    assert!(!exists(&store, 1).await, "reads go on");
+    go_on.send(()).unwrap();
+    for job in waiting {
+        job.await.unwrap();
+    }
+    held.join_all().await;
+    register(&store, 1).await;
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_committed() {
+    let place = Place::new();
+    let store = place.open();
+    register(&store, 1).await;
+    let token = sign_in(&store, 1, 1).await;
+    let RotatedIn::Rotated(_, second) = rotate(&store, &token).await else { panic!("it is the current token") };
+    assert!(matches!(rotate(&store, &second).await, RotatedIn::Rotated(..)));
+    let before = place.commit_seq();
+    assert!(matches!(rotate(&store, &token).await, RotatedIn::Refused(_)));
+    assert_eq!(store.register(new_account(1), Origin::SERVER).await.unwrap(), Registered::UsernameTaken);
+    store.ready().await.unwrap();
+    assert_eq!(place.commit_seq(), before);
+}
+
+#[tokio::test]
+async fn whoever_goes_away_has_written_all_the_same() {
+    let place = Place::new();
+    let store = place.open();
+    let mut job = store.register(new_account(1), Origin::SERVER);
+    let _ = poll_once(&mut job);
+    drop(job);
+    // The writer works in order: whatever was sent before this is done when it is.
+    register(&store, 2).await;
+    assert!(exists(&store, 1).await);
+}
+
+#[tokio::test]
+async fn another_process_that_holds_the_lock_makes_it_unavailable_and_no_more() {
+    let place = Place::new();
+    let store = place.open();
+    let raw = place.raw();
+    raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = store.register(new_account(1), Origin::SERVER).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(!exists(&store, 1).await, "reads go on");
+    raw.execute_batch("ROLLBACK").unwrap();
+    register(&store, 1).await;
+}
+
+/// Polls once, with nobody to wake: what is ready by then.
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
