@@ -126,6 +126,8 @@ fn the_other_base64_is_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_changed_bit_is_refused(generation in any::<u32>(), secret in any::<[u8; 32]>(), bit in 0usize..560) {
         let mut bytes = bytes(1, KEY_ID, generation, &secret);
