@@ -11,6 +11,29 @@ use crate::clock;
 /// Keys and revocations straight from an issuer in the same process, for [`Bearer::trusting`](crate::Bearer::trusting).
 ///
 /// Every method is called for every request, so it must answer from memory.
+///
+/// ```
+/// use std::sync::Arc;
+/// use countersign_bearer::{AccessClaims, Bearer, KeySet, RevokedReason, TrustSource};
+///
+/// struct SameProcess {
+///     keys: Arc<KeySet>,
+/// }
+///
+/// impl TrustSource for SameProcess {
+///     fn keys(&self) -> Arc<KeySet> {
+///         Arc::clone(&self.keys)
+///     }
+///
+///     fn check(&self, claims: &AccessClaims) -> Result<(), RevokedReason> {
+///         if claims.ver[0] < 1 { Err(RevokedReason::Everyone) } else { Ok(()) }
+///     }
+/// }
+///
+/// let source = Arc::new(SameProcess { keys: Arc::default() });
+/// let bearer = Bearer::trusting(source, "https://login.example.com", "https://api.example.com");
+/// assert!(bearer.is_ready());
+/// ```
 pub trait TrustSource: Send + Sync + 'static {
     /// The keys that verify tokens now. Hand out the same `Arc` for as long as nothing changes.
     fn keys(&self) -> Arc<KeySet>;

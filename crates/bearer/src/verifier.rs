@@ -39,13 +39,14 @@ impl Local {
     }
 
     fn trusted(&self) -> Arc<Trusted> {
-        let keys = self.source.keys();
         let trusted = self.trusted.load_full();
-        if Arc::ptr_eq(&trusted.keys, &keys) {
+        if Arc::ptr_eq(&trusted.keys, &self.source.keys()) {
             return trusted;
         }
         let _changing = self.changing.lock();
         let trusted = self.trusted.load_full();
+        // Asked for again: what this thread saw before it had the lock may be older than what another has stored.
+        let keys = self.source.keys();
         let next = match Trusted::succeed(Some(&trusted), &trusted.expected, &keys) {
             Some(next) => next,
             // The same keys in another place: remembered, so that the next request compares addresses alone.

@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Parser)]
 #[command(
     name = "weather",
+    version,
     after_help = "With the reader secret of the Countersign, or a reader key of it, in the file of --reader-secret-file or in \
                   COUNTERSIGN_REVOCATION_READER_SECRET, the example reads the revocation feed. Without one it asks the \
                   Countersign about each token."

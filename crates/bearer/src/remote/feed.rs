@@ -21,8 +21,14 @@ use crate::metrics;
 /// Room for a snapshot of half a million revocations.
 const PAGE_BYTES: usize = 64 * 1024 * 1024;
 
-/// What an answer may take beyond the time that the issuer was asked to wait.
-const GRACE: Duration = Duration::from_secs(5);
+/// The longest that the issuer is asked to wait, in seconds.
+const LONGEST_WAIT: u64 = 25;
+
+/// The longest that an answer may take beyond that.
+const LONGEST_GRACE: Duration = Duration::from_secs(10);
+
+/// What a snapshot, which may be long, may take.
+const SNAPSHOT_TIME: Duration = Duration::from_secs(15);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(4);
@@ -40,8 +46,11 @@ pub(crate) struct Feed {
     http: Http,
     reader_key: HeaderValue,
     clock: Clock,
-    /// How long the issuer is asked to wait. An answer, even an empty one, must come well before the feed counts as stale.
-    wait: Duration,
+    /// How long the issuer is asked to wait, in seconds. An answer, even an empty one, must come well before the feed counts as
+    /// stale.
+    wait: u64,
+    /// What an answer may take beyond that, so that there is time to ask once more where it does not come.
+    grace: Duration,
     view: ArcSwap<RevocationView>,
     began: Instant,
     /// When the last page was applied, in milliseconds since `began`, plus one; 0 for never.
@@ -77,12 +86,14 @@ enum ReadError {
 }
 
 /// What the issuer is asked for.
-#[derive(Clone, Copy)]
-enum From {
-    /// What is new since the last page, if there was one.
-    Cursor,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// What comes after the last page, or all that is in force where there was none.
+    Next,
+    /// What came after the last page, at once: how long nothing was read is enough to wait.
+    Missed,
     /// All that is in force.
-    Nothing,
+    Everything,
 }
 
 /// Tells what goes wrong when it begins and whenever it changes: not every few seconds for as long as it lasts.
@@ -116,12 +127,14 @@ impl Trouble {
 
 impl Feed {
     pub(crate) fn new(authority: &str, http: Http, reader_key: HeaderValue, max_stale: Duration, clock: Clock) -> Self {
+        let wait = (max_stale.as_secs() * 2 / 5).clamp(1, LONGEST_WAIT);
         Self {
             authority: authority.to_owned(),
             http,
             reader_key,
             clock,
-            wait: Duration::from_secs((max_stale.as_secs() / 2).clamp(1, 25)),
+            wait,
+            grace: (max_stale.saturating_sub(Duration::from_secs(wait)) / 2).min(LONGEST_GRACE),
             view: ArcSwap::default(),
             began: Instant::now(),
             applied: AtomicU64::new(0),
@@ -172,27 +185,28 @@ impl Feed {
         let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
         let mut rejections = Backoff::new(FIRST_RETRY, REJECTED_RETRY);
         let mut trouble = Trouble::default();
-        let mut from = From::Cursor;
+        let mut question = Question::Next;
         let mut forget = Instant::now() + FORGET_EVERY;
         loop {
             // The sender lives in the same task, so there is always one.
             let Ok(known) = endpoints.wait_for(Option::is_some).await.map(|known| known.clone()) else { return };
             let began = Instant::now();
-            let pause = match self.poll(known.and_then(|endpoints| endpoints.revocations), from).await {
+            let pause = match self.poll(known.and_then(|endpoints| endpoints.revocations), question).await {
                 Ok(events) => {
                     trouble.is_over();
                     metrics::feed_connected(&self.authority, true);
-                    from = From::Cursor;
                     backoff.succeeded();
                     rejections.succeeded();
-                    let hurried = events == 0 && began.elapsed() < PACE;
+                    let hurried = question == Question::Next && events == 0 && began.elapsed() < PACE;
+                    question = Question::Next;
                     if hurried { PACE } else { Duration::ZERO }
                 }
                 Err(error) => {
                     metrics::feed_connected(&self.authority, false);
                     trouble.tell(&self.authority, &error);
                     // Pages that contradict what is known: it is kept, grows stale, and gives way to the next snapshot alone.
-                    from = if matches!(error, ReadError::Apply(_)) { From::Nothing } else { from };
+                    let contradicts = matches!(error, ReadError::Apply(_)) || question == Question::Everything;
+                    question = if contradicts { Question::Everything } else { Question::Missed };
                     if matches!(error, ReadError::Rejected(_)) { rejections.failed() } else { backoff.failed() }
                 }
             };
@@ -204,18 +218,20 @@ impl Feed {
         }
     }
 
-    /// Asks once for what is new. The number of events.
-    async fn poll(&self, endpoint: Option<Url>, from: From) -> Result<usize, ReadError> {
+    /// Asks once. The number of events.
+    async fn poll(&self, endpoint: Option<Url>, question: Question) -> Result<usize, ReadError> {
         let mut url = endpoint.ok_or(ReadError::NoEndpoint)?;
         let view = self.view.load_full();
-        if let (Some((incarnation, after)), From::Cursor) = (view.cursor(), from) {
+        let mut time = SNAPSHOT_TIME;
+        if let (Some((incarnation, after)), Question::Next | Question::Missed) = (view.cursor(), question) {
+            let wait = if question == Question::Next { self.wait } else { 0 };
             url.query_pairs_mut()
                 .append_pair("incarnation", incarnation)
                 .append_pair("after", &after.to_string())
-                .append_pair("wait", &self.wait.as_secs().to_string());
+                .append_pair("wait", &wait.to_string());
+            time = Duration::from_secs(wait) + self.grace;
         }
-        let question = self.http.get(url, Some(self.reader_key.clone()), self.wait + GRACE, PAGE_BYTES);
-        let answer = question.await?;
+        let answer = self.http.get(url, Some(self.reader_key.clone()), time, PAGE_BYTES).await?;
         let rejected = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         self.rejected.store(rejected, Ordering::Release);
         match answer.status {
@@ -338,12 +354,12 @@ mod tests {
 
     #[test]
     fn the_issuer_is_asked_to_wait_no_longer_than_the_feed_stays_fresh() {
-        for (max_stale, wait) in [(2, 1), (10, 5), (60, 25), (3600, 25)] {
+        for (max_stale, wait, grace) in [(2, 1, 500), (10, 4, 3_000), (60, 24, 10_000), (3600, 25, 10_000)] {
             let authority = Authority::parse("http://localhost:5000").unwrap();
             let http = Http::new(&authority).unwrap();
             let key = HeaderValue::from_static("Bearer x");
             let feed = Feed::new("", http, key, Duration::from_secs(max_stale), Clock::System);
-            assert_eq!(feed.wait, Duration::from_secs(wait));
+            assert_eq!((feed.wait, feed.grace), (wait, Duration::from_millis(grace)));
         }
     }
 }
