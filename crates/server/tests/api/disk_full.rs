@@ -33,7 +33,9 @@ fn writes_are_refused_tokens_verify_and_it_recovers() {
 
     limit_files(&server, None);
     let patience = Duration::from_secs(5);
-    let next = until(patience, "it writes again", || Some(server.refresh(&alice.refresh)).filter(|answer| answer.status != 503));
+    let next = until(patience, "it writes again", || {
+        Some(server.refresh(&alice.refresh)).filter(|answer| answer.status != 503)
+    });
     let next = refreshed(next);
     server.me(&next.access).expect(200);
     server.register("bob");

@@ -62,8 +62,7 @@ fn a_shared_secret_signs_and_is_never_published() {
     works(&server, None, "HS256");
     assert_eq!(published(&server), Vec::<Value>::new());
 
-    std::fs::write(&file, "a secret of 31 characters, no 32").unwrap();
-    std::fs::write(&file, &"5".repeat(31)).unwrap();
+    std::fs::write(&file, "5".repeat(31)).unwrap();
     let settings = server.stop();
     let refused = settings.start_refused();
     assert_eq!(refused.code, Some(2), "{refused:?}");

@@ -70,7 +70,7 @@ fn the_operator_may_while_the_server_runs() {
 fn begin_sessions(settings: &Settings, name: &str, many: u128) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = SqliteStore::open(&settings.database(), OpenMode::Serve, Clock::System).unwrap();
+        let store = SqliteStore::open(settings.database(), OpenMode::Serve, Clock::System).unwrap();
         let store = std::sync::Arc::new(store);
         let credentials = store.credentials(&Login::parse(name).unwrap()).await.unwrap().unwrap();
         let minute = Duration::from_secs(60);

@@ -13,8 +13,15 @@ fn wrong_settings_do_not_start_and_are_all_named() {
         .with("isuer", "https://id.example.com");
     let refused = settings.start_refused();
     assert_eq!(refused.code, Some(2), "{refused:?}");
-    let said =
-        ["access_token_lifetime", "five minutes", "issuer", "must be https", "signing_algorithm", "ES256", "COUNTERSIGN_ISUER"];
+    let said = [
+        "access_token_lifetime",
+        "five minutes",
+        "issuer",
+        "must be https",
+        "signing_algorithm",
+        "ES256",
+        "COUNTERSIGN_ISUER",
+    ];
     for word in said {
         assert!(refused.err.contains(word), "no {word:?} in: {}", refused.err);
     }

@@ -27,7 +27,8 @@ fn it_wants_a_good_token_and_says_why_another_is_none() {
 fn with_a_reader_key_it_follows_the_feed() {
     let server = Settings::new().findable().start();
     let key = server.settings.cli(&["reader", "create", "weather"]).done();
-    let weather = Weather::start(&["--authority", &server.process.url], &[("COUNTERSIGN_REVOCATION_READER_SECRET", key.trim())]);
+    let weather =
+        Weather::start(&["--authority", &server.process.url], &[("COUNTERSIGN_REVOCATION_READER_SECRET", key.trim())]);
     let alice = server.user("alice");
     let bob = server.user("bob");
     weather.forecast(&alice.access).expect(200);

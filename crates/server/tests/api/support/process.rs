@@ -94,6 +94,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "shown with the failure of its test, and only then")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
