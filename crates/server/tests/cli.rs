@@ -1,4 +1,6 @@
 //! The program as an operator uses it: the built binary, run in a folder of its own.
+// Servers are stopped by signals here.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

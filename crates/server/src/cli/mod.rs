@@ -163,9 +163,8 @@ impl Call<'_> {
             && let Ok(path) = loaded.settings.database_url.sqlite_path()
             && !path.exists()
         {
-            let message =
-                "there is no database at {}: name the right one (database_url), or start `countersign` to make it";
-            return Err(Failure::failed(message.replace("{}", &path.display().to_string())));
+            let message = "name the right one (database_url), or start `countersign` to make it";
+            return Err(Failure::failed(format!("there is no database at {}: {message}", path.display())));
         }
         Ok(loaded)
     }
