@@ -33,7 +33,8 @@ impl Recent {
     /// Records that `ancestor` was the parent until `now`.
     #[must_use]
     pub fn advance(self, ancestor: u32, now: Millis, overlap: Duration) -> Self {
-        // Within the overlap in both directions: a clock that was ahead and is set back must not stretch it until it is caught up.
+        // Within the overlap in both directions: a clock that was ahead and is set back must not extend the stretch until
+        // time has caught up with it.
         let extends = self.newer.is_some_and(|mark| now < mark.at + overlap && mark.at < now + overlap);
         if extends {
             return self;
@@ -44,13 +45,14 @@ impl Recent {
     /// True where a duplicate of a request with this generation's token may honestly still arrive.
     #[must_use]
     pub fn covers(self, generation: u32, rotated_at: Millis, now: Millis, overlap: Duration) -> bool {
-        let (Some(newer), false) = (self.newer, now >= rotated_at + overlap) else {
+        if now >= rotated_at + overlap {
             return false;
-        };
-        if generation >= newer.generation {
-            return now < newer.at + overlap + overlap;
         }
-        self.older.is_some_and(|older| generation >= older.generation && now < older.at + overlap + overlap)
+        // The newer stretch needs no bound of its own: its last rotation was less than an overlap ago.
+        let in_newer = self.newer.is_some_and(|mark| generation >= mark.generation);
+        let in_older =
+            self.older.is_some_and(|mark| generation >= mark.generation && now < mark.at + overlap + overlap);
+        in_newer || in_older
     }
 }
 
