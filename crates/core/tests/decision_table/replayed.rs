@@ -82,6 +82,21 @@ fn an_ancestor_that_a_busy_thief_left_behind() {
     replayed(&case.after(INSTANT).ask(0), Replay::Ancestor);
 }
 
+#[test]
+fn an_ancestor_from_before_the_last_two_stretches() {
+    let seconds = Duration::from_secs;
+    let mut case = Case::rotated(1, None);
+    for pause in [30, 70, 65] {
+        case = case.after(seconds(pause));
+        case.rotate();
+    }
+    let case = case.after(seconds(5));
+    replayed(&case.ask(0), Replay::Ancestor);
+    assert_eq!(case.ask(1), Decision::Refused(Refusal::LateDuplicate));
+    assert_eq!(case.ask(2), Decision::Refused(Refusal::LateDuplicate));
+    replayed(&case.after(seconds(55)).ask(1), Replay::Ancestor);
+}
+
 /// A row that never rotated has neither parent nor ancestors.
 #[test]
 fn any_older_token_of_a_row_without_a_rotation() {
