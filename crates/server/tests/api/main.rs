@@ -2,6 +2,7 @@
 //! its users do.
 //!
 //! `support` starts, stops and asks; every other module is named after the URL or the promise that it is about.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -12,6 +13,7 @@ mod change_password;
 mod clients;
 mod crash;
 mod discovery;
+#[cfg(target_os = "linux")]
 mod disk_full;
 mod feed;
 mod headers;
@@ -21,6 +23,7 @@ mod login;
 mod logs;
 mod me;
 mod openapi;
+mod readme;
 mod refresh;
 mod register;
 mod restore;

@@ -1,8 +1,11 @@
 //! `POST /api/auth/revoke/{username}`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::support::{Answer, Server, Tokens, claims, refreshed};
+use crate::support::{Answer, Server, Tokens, claims, refreshed, until};
 
 fn revoke(server: &Server, name: &str, by: &Tokens) -> Answer {
     server.post(&format!("/api/auth/revoke/{name}")).bearer(&by.access).send()
@@ -86,4 +89,42 @@ fn the_operators_revocation_reaches_the_server_within_a_second() {
     server.me(&alice.access).refused(401, "account_revoked");
     server.refresh(&alice.refresh).refused(400, "refresh_token_revoked");
     server.log_in("alice");
+}
+
+#[test]
+fn nothing_survives_a_revocation_that_races_with_refreshes() {
+    let server = Server::start();
+    server.register("alice");
+    for round in 0..5 {
+        let sessions: Vec<Tokens> = (0..4).map(|_| server.log_in("alice")).collect();
+        let refreshes = AtomicUsize::new(0);
+        let minted = std::thread::scope(|scope| {
+            let refreshing = sessions.iter().map(|tokens| {
+                let (server, refreshes) = (&server, &refreshes);
+                let mut minted = vec![tokens.clone()];
+                scope.spawn(move || {
+                    loop {
+                        let answer = server.refresh(&minted.last().unwrap().refresh);
+                        if answer.status != 200 {
+                            answer.refused(400, "refresh_token_revoked");
+                            return minted;
+                        }
+                        minted.push(refreshed(answer));
+                        refreshes.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            });
+            let refreshing: Vec<_> = refreshing.collect();
+            until(Duration::from_secs(10), "the sessions are refreshed", || {
+                (refreshes.load(Ordering::Relaxed) > 10 + round).then_some(())
+            });
+            revoke(&server, "alice", &sessions[0]).expect(204);
+            refreshing.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        for tokens in &minted {
+            server.me(&tokens.access).refused(401, "account_revoked");
+            server.refresh(&tokens.refresh).refused(400, "refresh_token_revoked");
+        }
+        server.me(&server.log_in("alice").access).expect(200);
+    }
 }

@@ -106,7 +106,7 @@ fn two_servers_on_one_database_know_of_each_other() {
     let second = first.settings.start();
     let alice = first.user("alice");
     second.me(&alice.access).expect(200);
-    let successors = at_once(10, |number| {
+    let successors = at_once(50, |number| {
         let server = if number % 2 == 0 { &first } else { &second };
         crate::support::refreshed(server.refresh(&alice.refresh)).refresh
     });
@@ -117,12 +117,7 @@ fn two_servers_on_one_database_know_of_each_other() {
 
 #[test]
 fn without_a_name_the_issuer_follows_the_port() {
-    let settings = Settings::new();
-    let mut command = settings.command(&[]);
-    let server = settings.start_with({
-        command.env_remove("COUNTERSIGN_ISSUER");
-        command
-    });
+    let server = Settings::new().without("issuer").start();
     let metadata = server.get("/.well-known/openid-configuration").send().expect(200).json();
     assert_eq!(metadata["issuer"], format!("http://localhost:{}", server.address.port()));
     let alice = server.user("alice");

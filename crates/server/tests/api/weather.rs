@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{PASSWORD, Server, Settings, Weather, refreshed};
+use crate::support::{PASSWORD, Server, Settings, Weather, refreshed, until};
 
 #[test]
 fn it_wants_a_good_token_and_says_why_another_is_none() {
@@ -21,6 +21,38 @@ fn it_wants_a_good_token_and_says_why_another_is_none() {
     weather.get("/weatherforecast/admin").bearer(&alice.access).send().expect(403);
     let stranger = Server::start().user("alice");
     weather.forecast(&stranger.access).expect(401);
+}
+
+#[test]
+fn it_finds_a_server_on_this_machine_that_goes_by_another_name() {
+    // As in the README: the one is asked for by its address, and calls itself localhost.
+    let server = Settings::new().without("issuer").start();
+    let weather = Weather::trusting(&server);
+    let alice = server.user("alice");
+    weather.forecast(&alice.access).expect(200);
+    server.post("/api/auth/logout").bearer(&alice.access).send().expect(204);
+    assert_eq!(weather.refused_within(Duration::from_secs(1), &alice.access), "session_revoked");
+}
+
+#[test]
+fn while_the_server_is_away_nobody_is_let_in_unchecked() {
+    let settings = Settings::new().findable();
+    let mut server = settings.start();
+    let weather = Weather::trusting(&server);
+    let alice = server.user("alice");
+    weather.forecast(&alice.access).expect(200);
+    server.process.kill();
+    let answer = until(Duration::from_secs(2), "the weather asks and nobody answers", || {
+        Some(weather.forecast(&alice.access)).filter(|answer| answer.status != 200)
+    });
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+    weather.get("/weatherforecast").send().expect(401);
+    let server = server.kill_and_restart();
+    until(Duration::from_secs(10), "the weather is back", || {
+        (weather.forecast(&alice.access).status == 200).then_some(())
+    });
+    server.me(&alice.access).expect(200);
 }
 
 #[test]

@@ -33,8 +33,14 @@ impl Settings {
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.values.retain(|(set, _)| set != name);
+        self = self.without(name);
         self.values.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With the default of this setting.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.values.retain(|(set, _)| set != name);
         self
     }
 
