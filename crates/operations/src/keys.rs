@@ -17,6 +17,7 @@ use countersign_store::verbs::{NewKey, StoredKeyDraft};
 use countersign_store::{Clock, Store, StoreError};
 use countersign_token::{Algorithm, KeySet, MAX_LEEWAY_SECONDS, SigningKey};
 
+use crate::callers::Administrator;
 use crate::policy::Policy;
 use crate::sealing::KeyEncryptionKey;
 use crate::{Countersign, random};
@@ -116,11 +117,13 @@ impl KeyRing {
         if let SigningSource::Generated(algorithm) = source.signing {
             let newest = store.keys(KeyUse::Signing).await?.pop();
             if newest.as_ref().is_none_or(|key| key.algorithm != algorithm.as_str()) {
-                add_signing_key(store, policy, &source.encryption, algorithm, newest, false).await?;
+                // Where another process adds one at the same moment, its key is the one.
+                let key = new_signing_key(policy, &source.encryption, algorithm, newest, false)?;
+                store.add_key(key, Origin::SERVER).await?;
             }
         }
         if store.keys(KeyUse::RefreshTag).await?.is_empty() {
-            add_tag_key(store, policy, &source.encryption, &[], false).await?;
+            store.add_key(new_tag_key(policy, &source.encryption, &[], false)?, Origin::SERVER).await?;
         }
         let keys = read(store, clock, &source, &HashMap::new()).await?;
         Ok(Self { source, current: ArcSwap::from_pointee(keys) })
@@ -153,18 +156,19 @@ impl Countersign {
 ///
 /// # Errors
 /// See [`KeyError`].
-pub async fn rotate(countersign: &Countersign, now: bool) -> Result<(), KeyError> {
+pub async fn rotate(countersign: &Countersign, by: &Administrator, now: bool) -> Result<(), KeyError> {
     let SigningSource::Generated(algorithm) = countersign.keys.source.signing else {
         return Err(KeyError::Brought);
     };
     let (store, policy) = (&*countersign.store, &countersign.policy);
     let encryption = &countersign.keys.source.encryption;
     let newest = store.keys(KeyUse::Signing).await?.pop();
-    if !add_signing_key(store, policy, encryption, algorithm, newest, now).await? {
+    let key = new_signing_key(policy, encryption, algorithm, newest, now)?;
+    if !store.add_key(key, by.origin).await? {
         return Err(KeyError::Raced);
     }
     let tags = store.keys(KeyUse::RefreshTag).await?;
-    if !add_tag_key(store, policy, encryption, &tags, now).await? {
+    if !store.add_key(new_tag_key(policy, encryption, &tags, now)?, by.origin).await? {
         return Err(KeyError::Raced);
     }
     countersign.keys.reload(store, &countersign.clock).await
@@ -192,7 +196,8 @@ pub async fn list(countersign: &Countersign) -> Result<Vec<ListedKey>, KeyError>
     for key_use in [KeyUse::Signing, KeyUse::RefreshTag] {
         let rows = countersign.store.keys(key_use).await?;
         for (position, row) in rows.iter().enumerate() {
-            let phase = match row.phase(rows.get(position + 1).map(|next| next.active_from), now) {
+            let successor = rows[position + 1..].iter().map(|later| later.active_from).min();
+            let phase = match row.phase(successor, now) {
                 // Beside keys that the operator brought, those in the store sign nothing.
                 KeyPhase::Active | KeyPhase::Published if brought && key_use == KeyUse::Signing => KeyPhase::Verifying,
                 phase => phase,
@@ -211,20 +216,19 @@ pub async fn list(countersign: &Countersign) -> Result<Vec<ListedKey>, KeyError>
     Ok(listed)
 }
 
-async fn add_signing_key(
-    store: &dyn Store,
+fn new_signing_key(
     policy: &Policy,
     encryption: &KeyEncryptionKey,
     algorithm: Algorithm,
     newest: Option<StoredKey>,
     now: bool,
-) -> Result<bool, KeyError> {
+) -> Result<NewKey, KeyError> {
     let key = SigningKey::generate(algorithm)?;
     let sealed = encryption
         .seal(KeyUse::Signing, key.kid(), &key.to_secret_bytes()?)
         .map_err(|_| KeyError::OtherEncryptionKey(key.kid().to_owned()))?;
     let leeway = Duration::from_secs(MAX_LEEWAY_SECONDS.unsigned_abs());
-    let new = NewKey {
+    Ok(NewKey {
         key: StoredKeyDraft {
             kid: key.kid().to_owned(),
             key_use: KeyUse::Signing,
@@ -234,17 +238,15 @@ async fn add_signing_key(
         },
         expected_newest: newest.map(|key| key.kid),
         overlap: policy.lifetimes.access_token + leeway,
-    };
-    Ok(store.add_key(new, Origin::SERVER).await?)
+    })
 }
 
-async fn add_tag_key(
-    store: &dyn Store,
+fn new_tag_key(
     policy: &Policy,
     encryption: &KeyEncryptionKey,
     present: &[StoredKey],
     now: bool,
-) -> Result<bool, KeyError> {
+) -> Result<NewKey, KeyError> {
     let taken: Vec<u8> = present.iter().filter_map(|key| key.kid.parse().ok()).collect();
     let newest = taken.last().copied().unwrap_or(0);
     let id = (1..=u8::MAX).map(|step| newest.wrapping_add(step)).find(|id| *id != 0 && !taken.contains(id));
@@ -252,7 +254,7 @@ async fn add_tag_key(
     let secret: [u8; 32] = random::bytes();
     let sealed =
         encryption.seal(KeyUse::RefreshTag, &kid, &secret).map_err(|_| KeyError::OtherEncryptionKey(kid.clone()))?;
-    let new = NewKey {
+    Ok(NewKey {
         key: StoredKeyDraft {
             kid,
             key_use: KeyUse::RefreshTag,
@@ -262,8 +264,7 @@ async fn add_tag_key(
         },
         expected_newest: present.last().map(|key| key.kid.clone()),
         overlap: policy.lifetimes.refresh_token_idle,
-    };
-    Ok(store.add_key(new, Origin::SERVER).await?)
+    })
 }
 
 /// Reads what the store holds and what the operator brought, and finds out what each key does now.

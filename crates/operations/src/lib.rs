@@ -5,7 +5,6 @@
 
 pub mod accounts;
 pub mod callers;
-pub mod events;
 pub mod hashing;
 pub mod keys;
 pub mod passwords;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_core::events::EventKind;
-use countersign_core::keys::KeyPhase;
+use countersign_core::keys::{KeyPhase, KeyUse};
 use countersign_core::roles::Roles;
 use countersign_core::sessions::rotation::{Refusal, Replay};
 use countersign_core::sessions::state::{Dead, EndReason};
@@ -216,7 +216,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
     let world = World::new().await;
     world.register("alice").await;
     let old = world.sign_in("alice").await.unwrap();
-    keys::rotate(&world.countersign, false).await.unwrap();
+    keys::rotate(&world.countersign, &callers::Administrator::OPERATOR, false).await.unwrap();
     assert_eq!(world.countersign.verifying_keys().len(), 2);
     assert_eq!(world.kid(&world.sign_in("alice").await.unwrap()), world.kid(&old), "published, not yet used");
 
@@ -232,6 +232,21 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
     assert_eq!(world.countersign.verifying_keys().len(), 1);
     let phases: Vec<_> = keys::list(&world.countersign).await.unwrap().iter().map(|key| key.phase).collect();
     assert!(phases.contains(&KeyPhase::Retired) && phases.contains(&KeyPhase::Active));
+}
+
+#[tokio::test]
+async fn a_key_made_in_a_hurry_takes_over_from_one_that_waits() {
+    let world = World::new().await;
+    let by = callers::Administrator::OPERATOR;
+    keys::rotate(&world.countersign, &by, false).await.unwrap();
+    keys::rotate(&world.countersign, &by, true).await.unwrap();
+    let phases = async || -> Vec<_> {
+        let keys = keys::list(&world.countersign).await.unwrap();
+        keys.iter().filter(|key| key.key_use == KeyUse::Signing).map(|key| key.phase).collect()
+    };
+    assert_eq!(phases().await, [KeyPhase::Verifying, KeyPhase::Published, KeyPhase::Active]);
+    world.advance(keys::PUBLISHED_AHEAD);
+    assert_eq!(phases().await, [KeyPhase::Verifying, KeyPhase::Verifying, KeyPhase::Active]);
 }
 
 #[tokio::test]

@@ -12,13 +12,13 @@ use countersign_core::sessions::rotation::Lifetimes;
 use countersign_core::time::Millis;
 use countersign_operations::accounts::{self, NewRegistration};
 use countersign_operations::callers::{self, Caller};
-use countersign_operations::events::{self, Filter};
 use countersign_operations::hashing::{Hasher, HashingCost};
 use countersign_operations::keys::{KeySource, SigningSource};
 use countersign_operations::policy::{Policy, Registration, ThrottlePolicy};
 use countersign_operations::sessions::{self, Refresh, RefreshError, SignIn, SignInError};
 use countersign_operations::{Countersign, KeyEncryptionKey, TokenPair, upkeep};
 use countersign_store::sqlite::{OpenMode, SqliteStore};
+use countersign_store::verbs::EventQuery;
 use countersign_store::{Clock, Store as _};
 use countersign_token::{AccessClaims, Algorithm, Audience, verify};
 use tempfile::TempDir;
@@ -135,7 +135,7 @@ impl World {
     }
 
     pub(crate) async fn count(&self, kind: EventKind) -> usize {
-        let filter = Filter { kind: Some(kind), limit: 100, ..Filter::default() };
-        events::list(&self.countersign, filter).await.unwrap().len()
+        let query = EventQuery { kind: Some(kind), limit: 100, ..EventQuery::default() };
+        self.store.events(query).await.unwrap().len()
     }
 }

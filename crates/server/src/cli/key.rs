@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use countersign_core::keys::{KeyPhase, KeyUse};
 use countersign_operations::Countersign;
+use countersign_operations::callers::Administrator;
 use countersign_operations::keys::{self, ListedKey};
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ async fn act(
     json: bool,
 ) -> Result<(), Failure> {
     if let Command::Rotate { now } = command {
-        keys::rotate(countersign, now).await?;
+        keys::rotate(countersign, &Administrator::OPERATOR, now).await?;
         if !json {
             console.line(if now {
                 "Made new keys, in use from now on. The old ones still verify what they made, for as long as that lives."
