@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::backoff::Backoff;
 use super::http::{Http, NoAnswer};
 use super::keys::Endpoints;
+use super::trouble::Trouble;
 use crate::clock::Clock;
 use crate::metrics;
 
@@ -96,35 +97,6 @@ enum Question {
     Everything,
 }
 
-/// Tells what goes wrong when it begins and whenever it changes: not every few seconds for as long as it lasts.
-#[derive(Default)]
-struct Trouble(Option<String>);
-
-impl Trouble {
-    fn tell(&mut self, authority: &str, error: &ReadError) {
-        let text = error.to_string();
-        if self.0.as_ref() == Some(&text) {
-            tracing::debug!(authority, %error, "the revocation feed still cannot be read");
-            return;
-        }
-        match error {
-            ReadError::NoAnswer(_) | ReadError::Status(_) | ReadError::Apply(_) => {
-                tracing::warn!(authority, %error, "the revocation feed cannot be read");
-            }
-            ReadError::Rejected(_) | ReadError::NoEndpoint | ReadError::NotAPage(_) => {
-                tracing::error!(authority, %error, "the revocation feed cannot be read, and requests will be refused: this does not pass by itself");
-            }
-        }
-        self.0 = Some(text);
-    }
-
-    fn is_over(&mut self) {
-        if self.0.take().is_some() {
-            tracing::info!("the revocation feed is read again");
-        }
-    }
-}
-
 impl Feed {
     pub(crate) fn new(authority: &str, http: Http, reader_key: HeaderValue, max_stale: Duration, clock: Clock) -> Self {
         let wait = (max_stale.as_secs() * 2 / 5).clamp(1, LONGEST_WAIT);
@@ -193,7 +165,9 @@ impl Feed {
             let began = Instant::now();
             let pause = match self.poll(known.and_then(|endpoints| endpoints.revocations), question).await {
                 Ok(events) => {
-                    trouble.is_over();
+                    if trouble.ended() {
+                        tracing::info!(authority = self.authority, "the revocation feed is read again");
+                    }
                     metrics::feed_connected(&self.authority, true);
                     backoff.succeeded();
                     rejections.succeeded();
@@ -203,7 +177,9 @@ impl Feed {
                 }
                 Err(error) => {
                     metrics::feed_connected(&self.authority, false);
-                    trouble.tell(&self.authority, &error);
+                    if trouble.is_new(&error) {
+                        self.tell(&error);
+                    }
                     // Pages that contradict what is known: it is kept, grows stale, and gives way to the next snapshot alone.
                     let contradicts = matches!(error, ReadError::Apply(_)) || question == Question::Everything;
                     question = if contradicts { Question::Everything } else { Question::Missed };
@@ -215,6 +191,18 @@ impl Feed {
                 forget = Instant::now() + FORGET_EVERY;
             }
             sleep(pause).await;
+        }
+    }
+
+    fn tell(&self, error: &ReadError) {
+        let authority = self.authority.as_str();
+        match error {
+            ReadError::NoAnswer(_) | ReadError::Status(_) | ReadError::Apply(_) => {
+                tracing::warn!(authority, %error, "the revocation feed cannot be read");
+            }
+            ReadError::Rejected(_) | ReadError::NoEndpoint | ReadError::NotAPage(_) => {
+                tracing::error!(authority, %error, "the revocation feed cannot be read, and that does not pass by itself");
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::authority::{Authority, EndpointElsewhere, IssuerMismatch};
 use super::backoff::Backoff;
 use super::http::{Answer, Http, NoAnswer};
+use super::trouble::Trouble;
 use crate::metrics;
 use crate::trusted::Trusted;
 
@@ -128,6 +129,7 @@ impl Keys {
     /// Reads the keys for as long as it is polled.
     pub(crate) async fn run(&self) {
         let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        let mut trouble = Trouble::default();
         loop {
             self.asked.lock().busy = true;
             let outcome = self.read().await;
@@ -135,12 +137,17 @@ impl Keys {
             let pause = match outcome {
                 Ok(max_age) => {
                     metrics::keys_fetched("ok");
+                    if trouble.ended() {
+                        tracing::info!(authority = self.authority.as_str(), "the issuer's keys are read again");
+                    }
                     backoff.succeeded();
                     backoff.spread(max_age)
                 }
                 Err(error) => {
                     metrics::keys_fetched("failed");
-                    self.tell(&error);
+                    if trouble.is_new(&error) {
+                        self.tell(&error);
+                    }
                     backoff.failed()
                 }
             };

@@ -6,6 +6,7 @@ mod feed;
 mod http;
 mod keys;
 mod status;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
