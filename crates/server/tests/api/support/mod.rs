@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(crate) use claims::{claims, decoded};
 pub(crate) use http::{Answer, Connection, Request};
 pub(crate) use process::{Finished, Process, run};
-pub(crate) use server::{ISSUER, Server, Settings};
+pub(crate) use server::{ISSUER, PROGRAM, Server, Settings};
 pub(crate) use user::{PASSWORD, Tokens, refreshed};
 pub(crate) use weather::Weather;
 

@@ -15,7 +15,8 @@ use super::{Answer, Finished, PASSWORD, Process, Request, Tokens, run, until};
 /// The issuer of servers that nobody has to find.
 pub(crate) const ISSUER: &str = "http://localhost:5000";
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
+/// The program that was built.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 
 /// The settings of a server, by their names in the TOML file.
 #[derive(Clone)]
