@@ -41,7 +41,7 @@ impl Readers {
         Ok((Self { queue, threads }, handles))
     }
 
-    /// Reads what is committed now, in one view of the database.
+    /// Reads what is committed now. Each statement sees the database as it is at one moment.
     pub(super) async fn run<T, F>(&self, read: F) -> StoreResult<T>
     where
         T: Send + 'static,

@@ -113,6 +113,9 @@ pub(crate) async fn the_receipt_counts_what_was_alive<H: Harness>(world: World<H
     let receipt = world.store().revoke_everyone(STRANGER).await.unwrap();
     let counted = world.store().count_ended(&receipt).await.unwrap();
     assert_eq!(counted, Outstanding { sessions: 0, last_access_expiry: None });
+    let receipt = world.store().revoke_account(alice.id, STRANGER).await.unwrap().unwrap();
+    let counted = world.store().count_ended(&receipt).await.unwrap();
+    assert_eq!(counted, Outstanding { sessions: 0, last_access_expiry: None }, "everyone's were ended before");
 }
 
 pub(crate) async fn the_feed_is_kept_for_as_long_as_tokens_live<H: Harness>(world: World<H>) {

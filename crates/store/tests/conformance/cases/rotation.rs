@@ -57,7 +57,12 @@ pub(crate) async fn a_retry_gets_the_same_successor<H: Harness>(world: World<H>)
         world.advance(Duration::from_secs(10));
         assert_eq!(reissued(world.rotate(&begun.token).await), successor);
     }
-    assert!(matches!(world.rotate(&successor).await, RotatedIn::Rotated(..)));
+    let third = world.successor(&successor).await;
+    world.advance(Duration::from_secs(10));
+    assert_eq!(reissued(world.rotate(&successor).await), third);
+    world.end(begun.granted.account.id, begun.session).await.unwrap();
+    let expiry = world.now() + LIFETIMES.access_token;
+    assert_eq!(world.feed().await[0].expires_at, expiry, "an access token came with the retry as well");
 }
 
 pub(crate) async fn the_window_of_a_retry_ends_by_use_and_by_time<H: Harness>(world: World<H>) {

@@ -76,6 +76,12 @@ pub(crate) async fn sign_ins_that_overtake_a_rehash_are_right<H: Harness>(world:
     assert!(answers.iter().all(|answer| matches!(answer, Begun::Live(_))), "{answers:?}");
     let stored = world.store().credentials_of(alice.id).await.unwrap().unwrap().password;
     assert!(stored != hash("first"));
+    let mut late = world.begin(alice.id);
+    late.rehashed = Some(hash("strongest"));
+    world.sign_in_with(late).await;
+    let mut begin = world.begin(alice.id);
+    begin.verified = stored.clone();
+    world.sign_in_with(begin).await;
 
     // A change of the password by the hash that was replaced is right as well, and from then on neither hash is.
     let change = PasswordChange { account: alice.id, expected: Some(hash("first")), new: hash("second"), keep: None };
