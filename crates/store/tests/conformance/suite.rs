@@ -46,6 +46,7 @@ macro_rules! conformance {
                     a_retry_key_outlasts_the_overlap,
                     another_retry_key_is_a_replay,
                     an_ancestor_is_late_and_then_a_replay,
+                    a_duplicate_is_late_across_two_stretches,
                     a_replay_ends_the_session_and_tells_the_feed,
                     another_secret_of_the_right_generation_is_a_replay,
                     a_generation_never_reached_is_a_rollback,

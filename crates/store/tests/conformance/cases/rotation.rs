@@ -115,6 +115,18 @@ pub(crate) async fn an_ancestor_is_late_and_then_a_replay<H: Harness>(world: Wor
     assert_eq!(world.rotate(&fourth).await, RotatedIn::Refused(dead), "the thief and the owner are both out");
 }
 
+pub(crate) async fn a_duplicate_is_late_across_two_stretches<H: Harness>(world: World<H>) {
+    let begun = signed_in(&world).await;
+    let second = world.successor(&begun.token).await;
+    let third = world.successor(&second).await;
+    world.advance(OVERLAP - Duration::from_secs(1));
+    let fourth = world.successor(&third).await;
+    world.advance(Duration::from_secs(2));
+    let fifth = world.successor(&fourth).await;
+    assert_eq!(world.rotate(&second).await, RotatedIn::Refused(Refusal::LateDuplicate), "two seconds an ancestor");
+    world.successor(&fifth).await;
+}
+
 pub(crate) async fn a_replay_ends_the_session_and_tells_the_feed<H: Harness>(world: World<H>) {
     let begun = signed_in(&world).await;
     let other = world.sign_in(begun.granted.account.id).await;
