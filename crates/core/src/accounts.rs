@@ -54,7 +54,10 @@ impl Username {
         if !matches!(canonical.chars().count(), 2..=64) || text.chars().count() > 64 {
             return Err(InvalidUsername::Length);
         }
-        if canonical.contains(['/', '\\', '?', '#', '%']) {
+        // Of a few scripts the lower-case form is no username itself (RFC 8264 §7): two spellings could then never be told to
+        // be one.
+        let stable = UsernameCaseMapped::enforce(&*canonical).is_ok_and(|again| again == canonical);
+        if !stable || canonical.contains(['/', '\\', '?', '#', '%']) {
             return Err(InvalidUsername::Character);
         }
         Ok(Self { shown: text.to_owned(), canonical: canonical.into_owned() })
@@ -244,7 +247,7 @@ mod tests {
         assert_eq!(Username::parse("a"), Err(InvalidUsername::Length));
         assert_eq!(Username::parse(&"a".repeat(65)), Err(InvalidUsername::Length));
         assert_eq!(Username::parse(&"a".repeat(100_000)), Err(InvalidUsername::Length));
-        for bad in ["two words", "nul\0nul", "\u{202e}abc", "tab\tbed", "a/b"] {
+        for bad in ["two words", "nul\0nul", "\u{202e}abc", "tab\tbed", "a/b", "Ꭰa"] {
             assert_eq!(Username::parse(bad), Err(InvalidUsername::Character), "{bad:?}");
         }
     }
