@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -13,6 +13,8 @@ use crate::error::StoreError;
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a start waits for another process that starts.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many prepared statements a connection keeps: more than there are verbs.
 const STATEMENTS: usize = 128;
 /// The log is cut back to this many bytes once it was larger.
@@ -93,7 +95,8 @@ pub(super) fn connect(path: &Path, access: Access) -> StoreResult<Connection> {
 /// Turns to the write-ahead log, in which readers and the writer do not wait for one another.
 pub(super) fn use_write_ahead_log(connection: &Connection) -> StoreResult<()> {
     // Two processes that start at once get in each other's way here without the busy timeout helping.
-    for attempt in 1.. {
+    let began = Instant::now();
+    loop {
         let mode = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0));
         match mode.map_err(StoreError::from) {
             Ok(mode) if mode == "wal" => break,
@@ -102,7 +105,9 @@ pub(super) fn use_write_ahead_log(connection: &Connection) -> StoreResult<()> {
                     "the database cannot use a write-ahead log (journal mode {mode}): is it on a network file system?"
                 )));
             }
-            Err(StoreError::Unavailable(_)) if attempt < 100 => std::thread::sleep(Duration::from_millis(20)),
+            Err(StoreError::Unavailable(_)) if began.elapsed() < START_TIMEOUT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             Err(error) => return Err(error),
         }
     }

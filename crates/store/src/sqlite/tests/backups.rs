@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use countersign_core::events::Origin;
 use tokio::task::JoinSet;
@@ -49,8 +50,9 @@ async fn a_copy_made_under_writes_is_whole() {
             backup(&path, &copy, |progress| {
                 told.push(progress);
                 // Others write between one step and the next.
-                let seen = written.load(Ordering::SeqCst);
+                let (seen, since) = (written.load(Ordering::SeqCst), Instant::now());
                 while written.load(Ordering::SeqCst) == seen {
+                    assert!(since.elapsed() < Duration::from_secs(60), "nobody writes");
                     std::thread::yield_now();
                 }
             })
