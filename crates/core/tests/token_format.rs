@@ -5,7 +5,9 @@ use aws_lc_rs::{digest, hmac};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use countersign_core::ids::FamilyId;
 use countersign_core::secret::Secret;
-use countersign_core::sessions::refresh_token::{Malformed, RefreshToken, RetryKey, TagKey, TagKeys};
+use countersign_core::sessions::refresh_token::{
+    Malformed, RefreshToken, RetryHash, RetryKey, TagKey, TagKeys, TokenHash,
+};
 use proptest::prelude::*;
 
 const FAMILY: [u8; 16] = [0xfa; 16];
@@ -75,6 +77,22 @@ fn a_retry_key_is_kept_as_this_hash() {
     let key = RetryKey::parse("sixteen bytes or more").unwrap();
     let hash = sha256(&[b"cs/rt/rk/1", &FAMILY, &7u32.to_be_bytes(), b"sixteen bytes or more"]);
     assert_eq!(key.hash(FamilyId::from_bytes(FAMILY), 7).as_bytes()[..], hash[..16]);
+}
+
+#[test]
+fn every_byte_of_a_hash_counts() {
+    assert_eq!(TokenHash::from_bytes([0; 32]), TokenHash::from_bytes([0; 32]));
+    for at in 0..32 {
+        let mut other = [0; 32];
+        other[at] = 1;
+        assert_ne!(TokenHash::from_bytes([0; 32]), TokenHash::from_bytes(other), "byte {at}");
+    }
+    assert_eq!(RetryHash::from_bytes([0; 16]), RetryHash::from_bytes([0; 16]));
+    for at in 0..16 {
+        let mut other = [0; 16];
+        other[at] = 1;
+        assert_ne!(RetryHash::from_bytes([0; 16]), RetryHash::from_bytes(other), "byte {at}");
+    }
 }
 
 #[test]
