@@ -3,8 +3,10 @@
 mod accounts;
 mod backup;
 mod connection;
+mod ending;
 mod events;
 mod failures;
+mod families;
 mod keys;
 mod migrate;
 mod passwords;

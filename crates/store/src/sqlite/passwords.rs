@@ -11,7 +11,7 @@ use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{account_columns, execute_on_one, one};
 use crate::sqlite::writer::Writing;
-use crate::sqlite::{accounts, sessions, state};
+use crate::sqlite::{accounts, ending, state};
 use crate::verbs::{Credentials, FeedPosition, PasswordChange, PasswordWritten};
 
 pub(super) fn credentials(connection: &Connection, login: &Login) -> StoreResult<Option<Credentials>> {
@@ -105,11 +105,11 @@ fn end_others(
     keep: SessionId,
     origin: Origin,
 ) -> StoreResult<FeedPosition> {
-    let others = sessions::alive_of(writing, id)?;
+    let others = ending::alive_of(writing, id)?;
     let others: Vec<_> = others.into_iter().filter(|session| *session != keep).collect();
     record.detail(format!("{} other sessions ended", others.len())).write(writing)?;
     for session in others {
-        sessions::end_where_it_matters(writing, id, session, EndReason::PasswordChanged, origin)?;
+        ending::end_where_it_matters(writing, id, session, EndReason::PasswordChanged, origin)?;
     }
     state::position(writing.connection)
 }

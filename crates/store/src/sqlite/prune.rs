@@ -7,8 +7,7 @@ use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
 
 use crate::StoreResult;
-use crate::sqlite::rows::{execute, many, session_columns};
-use crate::sqlite::sessions::standing_columns;
+use crate::sqlite::rows::{execute, many, session_columns, standing_columns};
 use crate::sqlite::writer::Writing;
 use crate::verbs::{Pruned, Sweep};
 

@@ -9,7 +9,7 @@ use countersign_core::keys::{KeyUse, StoredKey};
 use countersign_core::roles::Roles;
 use countersign_core::sessions::recent::{Mark, Recent};
 use countersign_core::sessions::refresh_token::{RetryHash, TokenHash};
-use countersign_core::sessions::state::{EndReason, Ended, Epochs, Family, LastRotation, Session};
+use countersign_core::sessions::state::{EndReason, Ended, Epochs, Family, LastRotation, Session, Standing};
 use countersign_core::time::Millis;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Params, Row};
@@ -17,6 +17,14 @@ use rusqlite::{Connection, Params, Row};
 use crate::StoreResult;
 use crate::error::StoreError;
 use crate::verbs::{FeedPosition, Reader};
+
+/// The columns of [`Columns::standing`], of accounts named `a` and auth_state named `g`.
+macro_rules! standing_columns {
+    () => {
+        "a.disabled_at IS NOT NULL, g.global_epoch, a.session_epoch"
+    };
+}
+pub(super) use standing_columns;
 
 /// The columns of [`Columns::account`], of a table named `a`.
 macro_rules! account_columns {
@@ -92,6 +100,12 @@ pub(super) struct Columns<'r> {
 }
 
 impl Columns<'_> {
+    /// See `standing_columns`.
+    pub(super) fn standing(&mut self) -> StoreResult<Standing> {
+        let account_disabled = self.value()?;
+        Ok(Standing { account_disabled, epochs: Epochs { global: self.epoch()?, session: self.epoch()? } })
+    }
+
     /// The next column.
     pub(super) fn value<T: FromSql>(&mut self) -> StoreResult<T> {
         let column = self.next;

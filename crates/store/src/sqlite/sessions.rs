@@ -1,44 +1,24 @@
 //! Sessions: begun, looked at, listed and ended.
 
 use countersign_core::accounts::Account;
-use countersign_core::events::{EventKind, Origin, RevocationScope};
+use countersign_core::events::{EventKind, Origin};
 use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::sessions::rotation;
-use countersign_core::sessions::state::{EndReason, Epochs, Session, Standing, alive};
+use countersign_core::sessions::state::{Session, Standing, alive};
 use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
 
 use crate::StoreResult;
+use crate::sqlite::ending::NEVER_IDLE;
 use crate::sqlite::events::Record;
 use crate::sqlite::passwords::Stored;
-use crate::sqlite::rows::{
-    Columns, account_columns, address_bytes, execute, execute_on_one, many, one, session_columns,
-};
+use crate::sqlite::rows::{account_columns, address_bytes, execute, many, one, session_columns, standing_columns};
 use crate::sqlite::writer::Writing;
-use crate::sqlite::{rotation as families, state};
-use crate::verbs::{AccessDenied, Begin, Begun, Ended, FeedPosition, Granted, ListedSession, SessionAccount};
+use crate::sqlite::{families, state};
+use crate::verbs::{AccessDenied, Begin, Begun, Granted, ListedSession, SessionAccount};
 
 /// The most sessions that one query gives.
 const PAGE: u32 = 1000;
-
-/// For whoever asks whether a session was revoked, and not whether its refresh token is still good.
-const NEVER_IDLE: Millis = Millis::new(i64::MAX);
-
-/// The columns of [`Columns::standing`], of accounts named `a` and auth_state named `g`.
-macro_rules! standing_columns {
-    () => {
-        "a.disabled_at IS NOT NULL, g.global_epoch, a.session_epoch"
-    };
-}
-pub(super) use standing_columns;
-
-impl Columns<'_> {
-    /// See `standing_columns`.
-    pub(super) fn standing(&mut self) -> StoreResult<Standing> {
-        let account_disabled = self.value()?;
-        Ok(Standing { account_disabled, epochs: Epochs { global: self.epoch()?, session: self.epoch()? } })
-    }
-}
 
 pub(super) fn begin(writing: &Writing<'_>, begin: &Begin, origin: Origin) -> StoreResult<Begun> {
     let (connection, now) = (writing.connection, writing.now);
@@ -161,79 +141,4 @@ pub(super) fn list(
         let expires_at = session.expires_at;
         Ok(ListedSession { id: session.id, device, address, created_at, last_used_at, expires_at, dead })
     })
-}
-
-pub(super) fn end_one(writing: &Writing<'_>, ended: Ended, origin: Origin) -> StoreResult<Option<FeedPosition>> {
-    let alive = alive_among(writing, ended.account, Some(ended.session))?;
-    if alive.is_empty() {
-        return Ok(None);
-    }
-    let record = Record::new(EventKind::SessionEnded, origin).detail(ended.reason.as_str());
-    end_with(writing, ended.account, ended.session, ended.reason, record).map(Some)
-}
-
-/// The sessions of an account that nothing has ended; whether they were used lately does not matter, since their access tokens
-/// may still live.
-pub(super) fn alive_of(writing: &Writing<'_>, account: AccountId) -> StoreResult<Vec<SessionId>> {
-    alive_among(writing, account, None)
-}
-
-fn alive_among(writing: &Writing<'_>, account: AccountId, only: Option<SessionId>) -> StoreResult<Vec<SessionId>> {
-    let sql = match only {
-        Some(_) => concat!(
-            "SELECT ",
-            session_columns!(),
-            ", ",
-            standing_columns!(),
-            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.id = ?2 AND s.account = ?1"
-        ),
-        None => concat!(
-            "SELECT ",
-            session_columns!(),
-            ", ",
-            standing_columns!(),
-            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 AND ?2 IS NULL"
-        ),
-    };
-    let parameters = params![account.as_bytes(), only.as_ref().map(SessionId::as_bytes)];
-    let found = many(writing.connection, sql, parameters, |columns| Ok((columns.session()?, columns.standing()?)))?;
-    let alive = |(session, standing): &(Session, Standing)| alive(session, NEVER_IDLE, standing, writing.now).is_ok();
-    Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
-}
-
-/// Ends a session that is alive, with its event; the feed is told where an access token of it may still live.
-pub(super) fn end_where_it_matters(
-    writing: &Writing<'_>,
-    account: AccountId,
-    session: SessionId,
-    reason: EndReason,
-    origin: Origin,
-) -> StoreResult<()> {
-    let record = Record::new(EventKind::SessionEnded, origin).account(account).session(session).detail(reason.as_str());
-    let expires_at = close(writing, session, reason)?;
-    if expires_at <= writing.now {
-        return record.write(writing);
-    }
-    record.publish(writing, RevocationScope::Session(session), expires_at).map(|_| ())
-}
-
-/// Ends a session that is alive; the given event is the entry of the feed.
-pub(super) fn end_with(
-    writing: &Writing<'_>,
-    account: AccountId,
-    session: SessionId,
-    reason: EndReason,
-    record: Record,
-) -> StoreResult<FeedPosition> {
-    let expires_at = close(writing, session, reason)?;
-    record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at)
-}
-
-/// Marks a session as ended; when its newest access token expires.
-fn close(writing: &Writing<'_>, session: SessionId, reason: EndReason) -> StoreResult<Millis> {
-    let sql = "SELECT max(access_expires_at) FROM families WHERE session = ?1";
-    let expires_at = one(writing.connection, sql, [session.as_bytes()], |columns| columns.maybe_millis())?.flatten();
-    let sql = "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
-    execute_on_one(writing.connection, sql, params![session.as_bytes(), writing.now.get(), reason.as_str()])?;
-    Ok(expires_at.unwrap_or(writing.now))
 }

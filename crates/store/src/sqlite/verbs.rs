@@ -11,7 +11,9 @@ use countersign_core::roles::Roles;
 use tokio::sync::watch;
 
 use crate::sqlite::events::Record;
-use crate::sqlite::{SqliteStore, accounts, events, keys, passwords, prune, revocations, rotation, sessions, state};
+use crate::sqlite::{
+    SqliteStore, accounts, ending, events, keys, passwords, prune, revocations, rotation, sessions, state,
+};
 use crate::verbs::{
     AccessDenied, Begin, Begun, Credentials, Ended, EventQuery, FeedPosition, ListedSession, NewAccount, NewKey,
     NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered, Rotate, RotatedIn,
@@ -94,7 +96,7 @@ impl Store for SqliteStore {
     }
 
     async fn end_session(&self, ended: Ended, origin: Origin) -> StoreResult<Option<FeedPosition>> {
-        self.writer.run(move |writing| sessions::end_one(writing, ended, origin)).await
+        self.writer.run(move |writing| ending::end_one(writing, ended, origin)).await
     }
 
     async fn revoke_account(&self, id: AccountId, origin: Origin) -> StoreResult<Option<Receipt>> {

@@ -1,0 +1,91 @@
+//! Ending single sessions: the one place that marks them and tells the feed.
+
+use countersign_core::events::{EventKind, Origin, RevocationScope};
+use countersign_core::ids::{AccountId, SessionId};
+use countersign_core::sessions::state::{EndReason, Session, Standing, alive};
+use countersign_core::time::Millis;
+use rusqlite::params;
+
+use crate::StoreResult;
+use crate::sqlite::events::Record;
+use crate::sqlite::rows::{execute_on_one, many, one, session_columns, standing_columns};
+use crate::sqlite::writer::Writing;
+use crate::verbs::{Ended, FeedPosition};
+
+/// For whoever asks whether a session was revoked, and not whether its refresh token is still good.
+pub(super) const NEVER_IDLE: Millis = Millis::new(i64::MAX);
+
+pub(super) fn end_one(writing: &Writing<'_>, ended: Ended, origin: Origin) -> StoreResult<Option<FeedPosition>> {
+    let alive = alive_among(writing, ended.account, Some(ended.session))?;
+    if alive.is_empty() {
+        return Ok(None);
+    }
+    let record = Record::new(EventKind::SessionEnded, origin).detail(ended.reason.as_str());
+    end_with(writing, ended.account, ended.session, ended.reason, record).map(Some)
+}
+
+/// The sessions of an account that nothing has ended; whether they were used lately does not matter, since their access tokens
+/// may still live.
+pub(super) fn alive_of(writing: &Writing<'_>, account: AccountId) -> StoreResult<Vec<SessionId>> {
+    alive_among(writing, account, None)
+}
+
+fn alive_among(writing: &Writing<'_>, account: AccountId, only: Option<SessionId>) -> StoreResult<Vec<SessionId>> {
+    let sql = match only {
+        Some(_) => concat!(
+            "SELECT ",
+            session_columns!(),
+            ", ",
+            standing_columns!(),
+            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.id = ?2 AND s.account = ?1"
+        ),
+        None => concat!(
+            "SELECT ",
+            session_columns!(),
+            ", ",
+            standing_columns!(),
+            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 AND ?2 IS NULL"
+        ),
+    };
+    let parameters = params![account.as_bytes(), only.as_ref().map(SessionId::as_bytes)];
+    let found = many(writing.connection, sql, parameters, |columns| Ok((columns.session()?, columns.standing()?)))?;
+    let alive = |(session, standing): &(Session, Standing)| alive(session, NEVER_IDLE, standing, writing.now).is_ok();
+    Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
+}
+
+/// Ends a session that is alive, with its event; the feed is told where an access token of it may still live.
+pub(super) fn end_where_it_matters(
+    writing: &Writing<'_>,
+    account: AccountId,
+    session: SessionId,
+    reason: EndReason,
+    origin: Origin,
+) -> StoreResult<()> {
+    let record = Record::new(EventKind::SessionEnded, origin).account(account).session(session).detail(reason.as_str());
+    let expires_at = close(writing, session, reason)?;
+    if expires_at <= writing.now {
+        return record.write(writing);
+    }
+    record.publish(writing, RevocationScope::Session(session), expires_at).map(|_| ())
+}
+
+/// Ends a session that is alive; the given event is the entry of the feed.
+pub(super) fn end_with(
+    writing: &Writing<'_>,
+    account: AccountId,
+    session: SessionId,
+    reason: EndReason,
+    record: Record,
+) -> StoreResult<FeedPosition> {
+    let expires_at = close(writing, session, reason)?;
+    record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at)
+}
+
+/// Marks a session as ended; when its newest access token expires.
+fn close(writing: &Writing<'_>, session: SessionId, reason: EndReason) -> StoreResult<Millis> {
+    let sql = "SELECT max(access_expires_at) FROM families WHERE session = ?1";
+    let expires_at = one(writing.connection, sql, [session.as_bytes()], |columns| columns.maybe_millis())?.flatten();
+    let sql = "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
+    execute_on_one(writing.connection, sql, params![session.as_bytes(), writing.now.get(), reason.as_str()])?;
+    Ok(expires_at.unwrap_or(writing.now))
+}
