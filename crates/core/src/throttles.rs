@@ -13,6 +13,9 @@ pub struct Quota {
     pub refill: Duration,
 }
 
+/// Nobody waits longer than this for the next attempt, whatever others have done in their name.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// How much of a quota is used: the instant at which all of it will have grown back.
 ///
 /// This is the "theoretical arrival time" of the generic cell rate algorithm: one number an attempt.
@@ -35,11 +38,11 @@ impl Usage {
         }
     }
 
-    /// Takes one attempt out of the quota. Attempts that were allowed side by side may all be taken: what exceeds the quota is
-    /// forgotten, so that nobody waits longer than for one attempt.
+    /// Takes one attempt out of the quota. Attempts that were allowed side by side may all be taken, and each has to be waited for:
+    /// guessing in parallel gains nothing over time.
     #[must_use]
     pub fn spend(self, quota: Quota, now: Millis) -> Self {
-        Self(self.after_one_more(quota, now).min(full(quota, now)))
+        Self(self.after_one_more(quota, now).min(full(quota, now) + LONGEST_WAIT))
     }
 
     fn after_one_more(self, quota: Quota, now: Millis) -> Millis {
@@ -72,8 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn however_many_fail_side_by_side_the_wait_is_that_for_one() {
-        let usage = (0..100).fold(Usage::NONE, |usage, _| usage.spend(QUOTA, NOW));
-        assert_eq!(usage.allows(QUOTA, NOW), Err(QUOTA.refill));
+    fn each_that_failed_side_by_side_is_waited_for() {
+        let failed = |times: u32| (0..times).fold(Usage::NONE, |usage, _| usage.spend(QUOTA, NOW));
+        assert_eq!(failed(23).allows(QUOTA, NOW), Err(QUOTA.refill * 21));
+        assert_eq!(failed(10_000).allows(QUOTA, NOW), Err(QUOTA.refill + LONGEST_WAIT));
     }
 }

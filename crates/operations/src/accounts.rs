@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use countersign_core::accounts::{Account, Email, InvalidEmail, InvalidUsername, Username};
 use countersign_core::events::{Actor, Origin};
-use countersign_core::ids::AccountId;
+use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::passwords::{InvalidPassword, Password, WeakPassword};
 use countersign_core::roles::Roles;
 use countersign_store::StoreError;
 use countersign_store::verbs::{NewAccount, Registered};
 use zeroize::Zeroizing;
 
-use crate::callers::Administrator;
+use crate::callers::{Administrator, NotAdministrator};
 use crate::hashing::HashingError;
 use crate::policy::Registration;
 use crate::throttles::Throttled;
@@ -61,6 +61,9 @@ pub enum RegisterError {
     /// Somebody has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// Whoever registers an administrator is none any more.
+    #[error(transparent)]
+    NotAdministrator(NotAdministrator),
     /// Registration is closed.
     #[error("registration is closed")]
     Closed,
@@ -90,7 +93,7 @@ pub async fn register(
     let origin = Origin { actor: Actor::Anonymous, address };
     let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
     countersign.throttles.register(address, countersign.clock.now()).map_err(RegisterError::Throttled)?;
-    create(countersign, new, Roles::user(), origin).await
+    create(countersign, new, Roles::user(), origin, None).await
 }
 
 /// Registers an account with roles that only an administrator may give.
@@ -104,7 +107,7 @@ pub async fn register_with_roles(
     roles: Roles,
 ) -> Result<Account, RegisterError> {
     let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
-    create(countersign, new, roles, by.origin).await
+    create(countersign, new, roles, by.origin, by.session).await
 }
 
 /// A registration whose fields are all fit.
@@ -150,6 +153,7 @@ async fn create(
     new: Checked,
     roles: Roles,
     origin: Origin,
+    authority: Option<SessionId>,
 ) -> Result<Account, RegisterError> {
     let new = NewAccount {
         id: AccountId::new(random::id(countersign.clock.now())),
@@ -157,6 +161,7 @@ async fn create(
         email: new.email,
         password: countersign.hasher.hash(new.password).await?,
         roles,
+        authority,
     };
     match countersign.store.register(new, origin).await? {
         Registered::Done(account) => {
@@ -165,6 +170,7 @@ async fn create(
         }
         Registered::UsernameTaken => Err(RegisterError::UsernameTaken),
         Registered::EmailTaken => Err(RegisterError::EmailTaken),
+        Registered::NotAdministrator => Err(RegisterError::NotAdministrator(NotAdministrator)),
     }
 }
 

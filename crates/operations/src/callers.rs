@@ -51,7 +51,11 @@ impl Caller {
     /// # Errors
     /// [`NotAdministrator`].
     pub fn administrator(&self, address: Option<IpAddr>) -> Result<Administrator, NotAdministrator> {
-        if self.is_admin() { Ok(Administrator { origin: self.origin(address) }) } else { Err(NotAdministrator) }
+        if self.is_admin() {
+            Ok(Administrator { origin: self.origin(address), session: Some(self.session) })
+        } else {
+            Err(NotAdministrator)
+        }
     }
 
     pub(crate) fn origin(&self, address: Option<IpAddr>) -> Origin {
@@ -63,11 +67,13 @@ impl Caller {
 #[derive(Clone, Copy, Debug)]
 pub struct Administrator {
     pub(crate) origin: Origin,
+    /// The session that has the role; `None` for the operator. What takes its time asks about it again when it writes.
+    pub(crate) session: Option<SessionId>,
 }
 
 impl Administrator {
     /// The operator, on the command line: whoever can open the database needs no role in it.
-    pub const OPERATOR: Self = Self { origin: Origin::COMMAND_LINE };
+    pub const OPERATOR: Self = Self { origin: Origin::COMMAND_LINE, session: None };
 }
 
 /// The caller may not do this.

@@ -82,6 +82,9 @@ pub(crate) struct Keys {
     pub(crate) signing: Arc<SigningKey>,
     /// Verifies them: what is published, and a shared secret where HS256 is used.
     pub(crate) verifying: Arc<KeySet>,
+    /// Verifies also with keys that have retired: an expired access token that comes along with a refresh only says which session
+    /// it belonged to.
+    pub(crate) remembered: KeySet,
     /// Tags refresh tokens.
     pub(crate) tags: TagKeys,
     /// Signing keys that were parsed before, by id.
@@ -151,8 +154,9 @@ impl Countersign {
 
 /// Makes new keys: one that will sign once every verifier can know it, and one that tags refresh tokens.
 ///
-/// `now` skips the time of publication: for a key that leaked. Verifiers that have fetched the set within the last minutes may
-/// refuse new tokens until they fetch it again.
+/// `now` is for a key that leaked: the new one signs at once, and the older ones verify nothing any more, so every access token has
+/// to be refreshed. Verifiers that have fetched the set within the last minutes may refuse new tokens, and accept old ones, until they
+/// fetch it again.
 ///
 /// # Errors
 /// See [`KeyError`].
@@ -237,7 +241,8 @@ fn new_signing_key(
             active_after: if newest.is_none() || now { Duration::ZERO } else { PUBLISHED_AHEAD },
         },
         expected_newest: newest.map(|key| key.kid),
-        overlap: policy.lifetimes.access_token + leeway,
+        // A key that leaked verifies nothing any more; one that is replaced in peace, what it has signed.
+        overlap: if now { Duration::ZERO } else { policy.lifetimes.access_token + leeway },
     })
 }
 
@@ -283,11 +288,17 @@ async fn read(
         active = keys.first().map(Arc::clone);
     }
     let brought = active.is_some();
-    for row in in_use(store.keys(KeyUse::Signing).await?, now) {
+    let mut retired = vec![];
+    for row in store.keys(KeyUse::Signing).await? {
         let key = match known.get(&row.kid) {
             Some(key) => Arc::clone(key),
             None => Arc::new(open_signing_key(&source.encryption, &row)?),
         };
+        if row.phase(None, now) == KeyPhase::Retired {
+            retired.push(key.verifying_key());
+            parsed.insert(row.kid, key);
+            continue;
+        }
         verifying.push(key.verifying_key());
         // Oldest first: the last that is active signs. Where none is yet, by a clock that was set back, the oldest does.
         if !brought && (active.is_none() || now >= row.active_from) {
@@ -297,7 +308,8 @@ async fn read(
     }
     let signing = active.ok_or(KeyError::NoKey)?;
     let tags = read_tags(in_use(store.keys(KeyUse::RefreshTag).await?, now), &source.encryption, now)?;
-    Ok(Keys { signing, verifying: Arc::new(KeySet::new(verifying)), tags, parsed })
+    let remembered = KeySet::new(verifying.iter().cloned().chain(retired));
+    Ok(Keys { signing, verifying: Arc::new(KeySet::new(verifying)), remembered, tags, parsed })
 }
 
 fn in_use(mut rows: Vec<StoredKey>, now: Millis) -> Vec<StoredKey> {

@@ -20,6 +20,9 @@ pub enum ChangeError {
     /// The present password is another one.
     #[error("the current password is wrong")]
     CurrentWrong,
+    /// The session ended while the passwords were hashed.
+    #[error("the session has ended")]
+    SessionDead,
     /// The new one cannot be set.
     #[error(transparent)]
     Unfit(#[from] UnfitPassword),
@@ -58,9 +61,13 @@ pub async fn change(
         .sign_in(target, address, true, countersign.clock.now())
         .map_err(ChangeError::Throttled)?;
     let credentials = countersign.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
-    if countersign.hasher.verify(current, credentials.password.clone()).await? == Match::No {
-        countersign.throttles.failed(&attempt, countersign.clock.now());
-        return Err(ChangeError::CurrentWrong);
+    match countersign.hasher.verify(current, credentials.password.clone()).await {
+        Ok(Match::No) => return Err(ChangeError::CurrentWrong),
+        Ok(Match::Yes { .. }) => attempt.forgive(),
+        Err(error) => {
+            attempt.forgive();
+            return Err(error.into());
+        }
     }
     let change = PasswordChange {
         account: account.id,
@@ -70,6 +77,7 @@ pub async fn change(
     };
     match countersign.store.write_password(change, caller.origin(address)).await? {
         PasswordWritten::Done(_) => Ok(countersign.feed.catch_up(&*countersign.store).await?),
+        PasswordWritten::SessionDead => Err(ChangeError::SessionDead),
         PasswordWritten::NoSuchAccount | PasswordWritten::Superseded => Err(ChangeError::CurrentWrong),
     }
 }
@@ -85,7 +93,7 @@ pub async fn set_by_operator(countersign: &Countersign, name: &str, new: Zeroizi
         PasswordChange { account: account.id, expected: None, new: countersign.hasher.hash(new).await?, keep: None };
     match countersign.store.write_password(change, Origin::COMMAND_LINE).await? {
         PasswordWritten::Done(_) => Ok(()),
-        PasswordWritten::NoSuchAccount | PasswordWritten::Superseded => {
+        PasswordWritten::NoSuchAccount | PasswordWritten::Superseded | PasswordWritten::SessionDead => {
             Err(ManageError::NotFound(name.to_owned()).into())
         }
     }

@@ -34,9 +34,36 @@ pub struct Throttled {
     pub strangers_only: bool,
 }
 
-/// An attempt that was allowed, to be charged if it fails.
-#[derive(Debug)]
-pub struct Attempt(Vec<(u64, Quota)>);
+/// An attempt that was allowed. It is charged when it is dropped, unless it was forgiven: so whoever hangs up before the answer
+/// comes has guessed as well.
+pub struct Attempt<'a> {
+    throttles: &'a Throttles,
+    allowances: Vec<(u64, Quota)>,
+    at: Millis,
+}
+
+impl Attempt<'_> {
+    /// Charges nothing: it succeeded, or could not be tried.
+    pub(crate) fn forgive(mut self) {
+        self.allowances.clear();
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut used = self.throttles.used.lock();
+        for (key, quota) in &self.allowances {
+            let usage = used.get(key).copied().unwrap_or(Usage::NONE);
+            used.insert(*key, usage.spend(*quota, self.at));
+        }
+    }
+}
+
+impl std::fmt::Debug for Attempt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Attempt({} allowances)", self.allowances.len())
+    }
+}
 
 /// Whom an attempt is about: an account, or the name of one that does not exist.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -52,15 +79,15 @@ impl Throttles {
         Self { policy, used: Mutex::new(Cache::new(REMEMBERED)), hash: RandomState::new() }
     }
 
-    /// Whether one may try to sign in. Only a failure is charged, so that honest sign-ins side by side are all let through;
-    /// how many guesses run side by side is bounded by the hashing pool.
+    /// Whether one may try to sign in. Only a failure is charged, so that honest sign-ins side by side are all let through. The
+    /// hashing pool bounds how many guesses run side by side, and each of them is charged.
     pub(crate) fn sign_in(
         &self,
         target: Target<'_>,
         address: Option<IpAddr>,
         familiar: bool,
         now: Millis,
-    ) -> Result<Attempt, Throttled> {
+    ) -> Result<Attempt<'_>, Throttled> {
         let network = address.map(network);
         let mut allowances = vec![(self.key("pair", &(target, network)), self.policy.account_and_address)];
         if let Some(network) = network {
@@ -77,16 +104,8 @@ impl Throttles {
                 .allows(*quota, now)
                 .map_err(|retry_after| Throttled { retry_after, strangers_only: *key == strangers.0 })?;
         }
-        Ok(Attempt(allowances))
-    }
-
-    /// Charges an attempt that failed.
-    pub(crate) fn failed(&self, attempt: &Attempt, now: Millis) {
-        let mut used = self.used.lock();
-        for (key, quota) in &attempt.0 {
-            let usage = used.get(key).copied().unwrap_or(Usage::NONE);
-            used.insert(*key, usage.spend(*quota, now));
-        }
+        drop(used);
+        Ok(Attempt { throttles: self, allowances, at: now })
     }
 
     /// Charges one registration to an address.
@@ -136,8 +155,7 @@ mod tests {
     }
 
     fn fail(throttles: &Throttles, target: Target<'_>, address: Option<IpAddr>) {
-        let attempt = throttles.sign_in(target, address, false, NOW).unwrap();
-        throttles.failed(&attempt, NOW);
+        drop(throttles.sign_in(target, address, false, NOW).unwrap());
     }
 
     #[test]
@@ -176,6 +194,8 @@ mod tests {
         let throttles = throttles();
         let attempts: Vec<_> = (0..1000).map(|_| throttles.sign_in(ALICE, address(1), false, NOW)).collect();
         assert!(attempts.iter().all(Result::is_ok));
+        attempts.into_iter().for_each(|attempt| attempt.unwrap().forgive());
+        assert!(throttles.sign_in(ALICE, address(1), false, NOW).is_ok());
     }
 
     #[test]

@@ -18,7 +18,7 @@ const KEYS_POLL: Duration = Duration::from_secs(1);
 const PRUNE_STEP: Duration = Duration::from_secs(1);
 /// How many steps are left out between two sweeps.
 const STEPS_BETWEEN_SWEEPS: u32 = 600;
-/// How many sessions a step looks at.
+/// How many sessions a step looks at, and how many events it removes at the most.
 const SESSIONS_A_STEP: u32 = 500;
 
 /// Follows the feed, the keys and the passage of time until it is dropped.
@@ -84,7 +84,8 @@ async fn prune(countersign: &Countersign) {
                 metrics::counter!("countersign_pruned_sessions_total").increment(pruned.sessions);
                 metrics::counter!("countersign_pruned_events_total").increment(pruned.events);
                 after = pruned.next;
-                if after.is_none() {
+                // Old events may be many where sessions are few.
+                if after.is_none() && pruned.events < u64::from(SESSIONS_A_STEP) {
                     pause = STEPS_BETWEEN_SWEEPS;
                 }
             }

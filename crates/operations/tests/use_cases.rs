@@ -19,7 +19,7 @@ use countersign_operations::passwords::{self, ChangeError};
 use countersign_operations::revocations::{self, Cursor};
 use countersign_operations::sessions::{self, RefreshError, RevokeError, SignInError};
 use countersign_token::revocation::Revocation;
-use countersign_token::verify;
+use countersign_token::{VerifyError, verify};
 
 use support::{PASSWORD, World, registration};
 
@@ -235,8 +235,10 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
 }
 
 #[tokio::test]
-async fn a_key_made_in_a_hurry_takes_over_from_one_that_waits() {
+async fn a_key_made_in_a_hurry_ends_the_others_at_once() {
     let world = World::new().await;
+    world.register("alice").await;
+    let pair = world.sign_in("alice").await.unwrap();
     let by = callers::Administrator::OPERATOR;
     keys::rotate(&world.countersign, &by, false).await.unwrap();
     keys::rotate(&world.countersign, &by, true).await.unwrap();
@@ -244,9 +246,18 @@ async fn a_key_made_in_a_hurry_takes_over_from_one_that_waits() {
         let keys = keys::list(&world.countersign).await.unwrap();
         keys.iter().filter(|key| key.key_use == KeyUse::Signing).map(|key| key.phase).collect()
     };
-    assert_eq!(phases().await, [KeyPhase::Verifying, KeyPhase::Published, KeyPhase::Active]);
+    assert_eq!(phases().await, [KeyPhase::Retired, KeyPhase::Retired, KeyPhase::Active]);
+    let caller = callers::authenticate(&world.countersign, &pair.access_token).await;
+    assert!(matches!(caller, Err(CallerError::Token(VerifyError::UnknownKey))), "{caller:?}");
+    // Nobody is signed out: the old access token still tells which session it belonged to.
+    let both = sessions::Refresh {
+        refresh_token: pair.refresh_token.to_string().into(),
+        access_token: Some(pair.access_token.to_string().into()),
+        retry_key: None,
+    };
+    sessions::refresh(&world.countersign, both, HOME).await.unwrap();
     world.advance(keys::PUBLISHED_AHEAD);
-    assert_eq!(phases().await, [KeyPhase::Verifying, KeyPhase::Verifying, KeyPhase::Active]);
+    assert_eq!(phases().await, [KeyPhase::Retired, KeyPhase::Retired, KeyPhase::Active]);
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ pub struct NewAccount {
     pub password: PasswordHash,
     /// What it may do.
     pub roles: Roles,
+    /// The session of the administrator who registers it: it must be alive, and its account an administrator's, when the row is
+    /// written. `None`: nobody's authority is needed, or it is the operator's.
+    pub authority: Option<SessionId>,
 }
 
 /// The answer to a registration.
@@ -38,6 +41,8 @@ pub enum Registered {
     UsernameTaken,
     /// Somebody has the address.
     EmailTaken,
+    /// The session of `authority` is not that of an administrator (any more).
+    NotAdministrator,
 }
 
 /// What a password is compared with.
@@ -72,6 +77,8 @@ pub enum PasswordWritten {
     NoSuchAccount,
     /// The password was changed meanwhile.
     Superseded,
+    /// The session to keep, on whose behalf the password is changed, is dead.
+    SessionDead,
 }
 
 /// A session to begin.

@@ -113,6 +113,6 @@ async fn rotate(
 fn session_of(countersign: &Countersign, access_token: &str) -> Result<SessionId, VerifyError> {
     let expected = countersign_token::Expected { allow_expired: true, ..countersign.policy.expected() };
     let now = countersign.clock.now().unix_seconds();
-    let claims = verify(access_token, &countersign.verifying_keys(), &expected, now)?;
+    let claims = verify(access_token, &countersign.keys.current().remembered, &expected, now)?;
     Ok(SessionId::new(claims.sid))
 }

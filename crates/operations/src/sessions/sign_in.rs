@@ -101,8 +101,8 @@ async fn authenticate(
     let nobody = login.as_ref().map_or("", Login::canonical);
     let attempt = throttle(countersign, found.as_ref(), nobody, address).await?;
     let proven = prove(countersign, found, password, origin).await;
-    if let Err(SignInError::InvalidCredentials) = proven {
-        countersign.throttles.failed(&attempt, countersign.clock.now());
+    if !matches!(proven, Err(SignInError::InvalidCredentials)) {
+        attempt.forgive();
     }
     proven
 }
@@ -132,12 +132,12 @@ async fn prove(
 }
 
 /// Whether one may try; an address that the account knows is not counted among the strangers.
-async fn throttle(
-    countersign: &Countersign,
+async fn throttle<'a>(
+    countersign: &'a Countersign,
     found: Option<&Credentials>,
     nobody: &str,
     address: Option<IpAddr>,
-) -> Result<Attempt, SignInError> {
+) -> Result<Attempt<'a>, SignInError> {
     let now = countersign.clock.now();
     let id = found.map(|found| found.account.id);
     let target = id.as_ref().map_or(Target::Nobody(nobody), |id| Target::Account(id.as_bytes()));

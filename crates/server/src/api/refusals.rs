@@ -124,6 +124,7 @@ impl From<RegisterError> for Problem {
             }
             RegisterError::UsernameTaken => Self::new(Code::UsernameTaken),
             RegisterError::EmailTaken => Self::new(Code::EmailTaken),
+            RegisterError::NotAdministrator(refused) => refused.into(),
             RegisterError::Closed => Self::new(Code::RegistrationClosed),
             RegisterError::Throttled(throttled) => throttled.into(),
             RegisterError::Hashing(error) => error.into(),
@@ -135,6 +136,7 @@ impl From<RegisterError> for Problem {
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
+            ChangeError::SessionDead => Self::new(Code::SessionRevoked),
             ChangeError::CurrentWrong => Self::new(Code::CurrentPasswordWrong),
             ChangeError::Unfit(error) => Self::validation(FieldErrors::one("newPassword", error.to_string())),
             ChangeError::Throttled(throttled) => throttled.into(),

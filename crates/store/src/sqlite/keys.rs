@@ -24,7 +24,8 @@ pub(super) fn add(writing: &Writing<'_>, new: NewKey, origin: Origin) -> StoreRe
     if newest != new.expected_newest {
         return Ok(false);
     }
-    let sql = "UPDATE keys SET verifies_until = ?2 WHERE key_use = ?1 AND verifies_until IS NULL";
+    // An end that was set before only comes nearer: a key that leaked must not live as long as one that was replaced in peace.
+    let sql = "UPDATE keys SET verifies_until = min(coalesce(verifies_until, ?2), ?2) WHERE key_use = ?1";
     let verifies_until = key.active_from + new.overlap;
     execute(connection, sql, params![key.key_use.as_str(), verifies_until.get()])?;
     let sql =

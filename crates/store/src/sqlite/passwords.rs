@@ -80,6 +80,11 @@ pub(super) fn write(writing: &Writing<'_>, change: &PasswordChange, origin: Orig
     if change.expected.as_ref().is_some_and(|expected| !stored.still_is(expected)) {
         return Ok(PasswordWritten::Superseded);
     }
+    if let Some(keep) = change.keep
+        && !ending::alive_of(writing, id)?.contains(&keep)
+    {
+        return Ok(PasswordWritten::SessionDead);
+    }
     let sql = "UPDATE accounts SET password_hash = ?2, rehashed_from = NULL WHERE id = ?1";
     execute_on_one(writing.connection, sql, params![id.as_bytes(), change.new.expose()])?;
     let kind = if change.expected.is_some() { EventKind::PasswordChanged } else { EventKind::PasswordSet };

@@ -44,6 +44,10 @@ impl Witness {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (found, served) = state(&transaction)?;
         if !served {
+            // An empty database in the place of one that was served: that one was lost, and is not to be forgotten.
+            if self.read()?.is_some_and(|seen| seen.incarnation != found.incarnation) {
+                return Err(RestoredError::Swapped { witness: self.path.display().to_string() }.into());
+            }
             // The file first: a database that counts as served and has no witness would be refused.
             self.write(found)?;
             transaction.execute("UPDATE auth_state SET served = 1", [])?;

@@ -7,6 +7,7 @@ macro_rules! conformance {
             $crate::suite::cases! { $harness,
                 accounts {
                     registers_with_an_event,
+                    an_authority_must_still_be_one_when_the_row_is_written,
                     a_name_is_taken_once_whatever_its_case,
                     an_address_is_taken_once,
                     one_of_32_registrations_wins,
@@ -22,6 +23,7 @@ macro_rules! conformance {
                     a_change_ends_the_other_sessions,
                     a_change_that_keeps_nothing_moves_the_epochs,
                     a_change_needs_the_password_that_was_compared,
+                    a_session_that_ended_meanwhile_changes_nothing,
                     the_operator_needs_none,
                     a_change_ends_only_what_lives,
                     a_refused_sign_in_is_an_event,

@@ -76,6 +76,7 @@ impl<H: Harness> World<H> {
             email: Email::parse(&format!("{name}@example.com")).unwrap(),
             password: hash("first"),
             roles: Roles::user(),
+            authority: None,
         }
     }
 

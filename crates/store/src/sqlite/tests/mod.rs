@@ -93,6 +93,7 @@ fn new_account(number: u32) -> NewAccount {
         email: Email::parse(&format!("account{number}@example.com")).unwrap(),
         password: PasswordHash::new("hash".to_owned()),
         roles: Roles::user(),
+        authority: None,
     }
 }
 

@@ -91,13 +91,22 @@ async fn a_database_that_was_served_needs_its_witness() {
 #[tokio::test]
 async fn a_database_that_was_never_served_gets_its_witness() {
     let place = Place::new();
-    fs::write(place.witness(), r#"{"incarnation":"00000000-0000-0000-0000-000000000000","commit_seq":99}"#).unwrap();
     let maintained = place.try_open(OpenMode::Maintain).unwrap();
-    assert_eq!(witnessed(&place), 99, "maintenance leaves the witness alone");
+    assert!(!place.witness().exists(), "maintenance makes no witness");
     maintained.close().await.unwrap();
     let store = place.open();
     assert_eq!(witnessed(&place), 0);
     reopen(&place, store).await;
+}
+
+#[tokio::test]
+async fn an_empty_database_does_not_take_the_place_of_one_that_was_served() {
+    let place = Place::new();
+    let testimony = r#"{"incarnation":"00000000-0000-0000-0000-000000000000","commit_seq":99}"#;
+    fs::write(place.witness(), testimony).unwrap();
+    let refused = place.try_open(OpenMode::Serve);
+    assert!(matches!(refused, Err(StoreError::Restored(RestoredError::Swapped { .. }))), "{refused:?}");
+    assert_eq!(fs::read_to_string(place.witness()).unwrap(), testimony, "what is known of the lost one stays known");
 }
 
 #[tokio::test]

@@ -5,11 +5,11 @@ use std::time::Duration;
 use countersign_core::accounts::{Email, Username};
 use countersign_core::epochs::Epoch;
 use countersign_core::events::{EventKind, RevocationScope};
-use countersign_core::ids::AccountId;
+use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::roles::Roles;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::Dead;
-use countersign_store::verbs::{AccessDenied, Registered, RotatedIn};
+use countersign_store::verbs::{AccessDenied, NewAccount, Registered, RotatedIn};
 use tokio::task::JoinSet;
 
 use crate::harness::Harness;
@@ -27,6 +27,24 @@ pub(crate) async fn registers_with_an_event<H: Harness>(world: World<H>) {
     assert_eq!((event.kind, event.account, event.origin), (EventKind::AccountRegistered, Some(new.id), STRANGER));
     assert_eq!(event.detail.as_deref(), Some("roles User"));
     assert_eq!(world.feed().await, [], "no access token exists that this could kill");
+}
+
+pub(crate) async fn an_authority_must_still_be_one_when_the_row_is_written<H: Harness>(world: World<H>) {
+    let (root, alice) = (world.register("root").await, world.register("alice").await);
+    world.store().set_roles(root.id, Roles::admin(), STRANGER).await.unwrap();
+    let (by_root, by_alice) = (world.sign_in(root.id).await.session, world.sign_in(alice.id).await.session);
+    let register = async |name: &str, authority| {
+        let new = NewAccount { authority: Some(authority), ..world.new_account(name) };
+        world.store().register(new, STRANGER).await.unwrap()
+    };
+    assert!(matches!(register("first", by_root).await, Registered::Done(_)));
+    assert_eq!(register("second", by_alice).await, Registered::NotAdministrator);
+    assert_eq!(register("second", SessionId::from_bytes([9; 16])).await, Registered::NotAdministrator);
+    world.store().set_roles(root.id, Roles::user(), STRANGER).await.unwrap();
+    assert_eq!(register("second", by_root).await, Registered::NotAdministrator, "demoted");
+    world.store().set_roles(root.id, Roles::admin(), STRANGER).await.unwrap();
+    world.store().disable_account(root.id, STRANGER).await.unwrap();
+    assert_eq!(register("second", by_root).await, Registered::NotAdministrator, "disabled");
 }
 
 pub(crate) async fn a_name_is_taken_once_whatever_its_case<H: Harness>(world: World<H>) {

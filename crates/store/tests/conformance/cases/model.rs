@@ -209,12 +209,25 @@ impl Model {
         }
     }
 
+    /// Whether the account has this session and nothing has ended it.
+    fn lives(&self, account: AccountId, session: SessionId) -> bool {
+        let mut sessions = self.sessions.iter().map(|(session, _)| session);
+        let found = sessions.find(|found| found.id == session && found.account == account);
+        found.is_some_and(|found| self.dead(found, Millis::new(i64::MAX)).is_none())
+    }
+
     pub(crate) fn write_password(&mut self, asked: &PasswordChange) -> PasswordWritten {
         let id = asked.account;
         let held = self.held(id);
         if asked.expected.as_ref().is_some_and(|expected| !held.still_is(expected)) {
             return PasswordWritten::Superseded;
         }
+        if let Some(keep) = asked.keep
+            && !self.lives(id, keep)
+        {
+            return PasswordWritten::SessionDead;
+        }
+        let held = self.held(id);
         held.password = asked.new.clone();
         held.replaced = None;
         let kind = if asked.expected.is_some() { EventKind::PasswordChanged } else { EventKind::PasswordSet };

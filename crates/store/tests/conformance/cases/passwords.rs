@@ -90,6 +90,15 @@ pub(crate) async fn a_change_needs_the_password_that_was_compared<H: Harness>(wo
     assert_eq!((world.feed().await.len(), world.kinds().await), (0, before), "a refusal writes nothing");
 }
 
+pub(crate) async fn a_session_that_ended_meanwhile_changes_nothing<H: Harness>(world: World<H>) {
+    let alice = world.register("alice").await;
+    let session = world.sign_in(alice.id).await.session;
+    world.store().revoke_account(alice.id, STRANGER).await.unwrap();
+    let change = PasswordChange { keep: Some(session), ..change(alice.id, Some("first"), "second") };
+    assert_eq!(world.store().write_password(change, STRANGER).await.unwrap(), PasswordWritten::SessionDead);
+    assert_eq!(world.store().credentials_of(alice.id).await.unwrap().unwrap().password, hash("first"));
+}
+
 pub(crate) async fn the_operator_needs_none<H: Harness>(world: World<H>) {
     let alice = world.register("alice").await;
     let written = world.store().write_password(change(alice.id, None, "second"), STRANGER).await.unwrap();
