@@ -171,6 +171,21 @@ fn retries_in_three_generations_in_a_row_recur() {
 }
 
 #[test]
+fn one_retry_in_each_generation_is_enough_to_recur() {
+    let mut case = Case::rotated(1, None);
+    let mut told = vec![];
+    for _ in 0..4 {
+        let Decision::Reissued { family, recurring, .. } = case.ask(case.family.generation - 1) else {
+            panic!("the parent is reissued inside the overlap");
+        };
+        case.family = family;
+        told.push(recurring);
+        case.rotate();
+    }
+    assert_eq!(told, [false, false, true, true]);
+}
+
+#[test]
 fn a_retry_key_is_bound_to_its_generation() {
     let key = RetryKey::parse(KEY).unwrap();
     assert_ne!(key.hash(support::FAMILY, 1), key.hash(support::FAMILY, 2));

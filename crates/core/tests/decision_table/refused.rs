@@ -82,6 +82,15 @@ fn behind_the_epoch_of_everyone() {
     refused(&case, Refusal::Dead(Dead::EveryoneRevoked));
 }
 
+/// Epochs only grow, so a session is never ahead; were one, that would be no reason to end it.
+#[test]
+fn not_ahead_of_an_epoch() {
+    let mut case = Case::rotated(2, None);
+    case.session.born.session = beyond(support::BORN.session);
+    case.session.born.global = beyond(support::BORN.global);
+    assert_eq!(case.rotated_row(2).generation, 3);
+}
+
 #[test]
 fn idle_for_the_idle_lifetime_to_the_instant() {
     let mut case = Case::rotated(2, None);
