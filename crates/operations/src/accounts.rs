@@ -92,7 +92,7 @@ pub async fn register(
     }
     let origin = Origin { actor: Actor::Anonymous, address };
     let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
-    countersign.throttles.register(address, countersign.clock.now()).map_err(RegisterError::Throttled)?;
+    let _place = countersign.throttles.register(address, countersign.clock.now()).map_err(RegisterError::Throttled)?;
     create(countersign, new, Roles::user(), origin, None).await
 }
 

@@ -4,6 +4,7 @@
 //! last one is what a distributed attack uses up, and an address from which the account has signed in before does not
 //! need it: an attacker who fails on purpose locks out other strangers, not the owner. A success costs nothing.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,16 +23,50 @@ const REMEMBERED: usize = 100_000;
 pub struct Throttles {
     policy: ThrottlePolicy,
     used: Mutex<Cache<u64, Usage>>,
+    under_way: Mutex<HashMap<Option<IpAddr>, u32>>,
     hash: RandomState,
 }
 
-/// Too many attempts failed.
+/// How many passwords of one network are hashed or wait for it at the same time: less than the hashing pool has room for, so that
+/// one busy address, honest or not, leaves room for others.
+pub const UNDER_WAY: u32 = 64;
+
+/// A place among the requests of a network whose password is being hashed; given back when it is dropped.
+pub struct Place<'a> {
+    throttles: &'a Throttles,
+    network: Option<IpAddr>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.throttles.under_way.lock();
+        if let Some(count) = under_way.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// One may not try now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
     /// When one more attempt is allowed.
     pub retry_after: Duration,
-    /// True where an address that the account knows would be let through.
-    pub strangers_only: bool,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why one may not try now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Too many attempts failed, or too many registrations came from the address.
+    Attempts,
+    /// Too many attempts of strangers failed; an address that the account knows is let through.
+    Strangers,
+    /// As much is under way for the network as may be.
+    UnderWay,
 }
 
 /// An attempt that was allowed. It is charged when it is dropped, unless it was forgiven: so whoever hangs up before the answer
@@ -40,6 +75,7 @@ pub struct Attempt<'a> {
     throttles: &'a Throttles,
     allowances: Vec<(u64, Quota)>,
     at: Millis,
+    _place: Place<'a>,
 }
 
 impl Attempt<'_> {
@@ -76,7 +112,7 @@ pub enum Target<'a> {
 
 impl Throttles {
     pub(crate) fn new(policy: ThrottlePolicy) -> Self {
-        Self { policy, used: Mutex::new(Cache::new(REMEMBERED)), hash: RandomState::new() }
+        Self { policy, used: Mutex::new(Cache::new(REMEMBERED)), under_way: Mutex::default(), hash: RandomState::new() }
     }
 
     /// Whether one may try to sign in. Only a failure is charged, so that honest sign-ins side by side are all let through. The
@@ -100,22 +136,36 @@ impl Throttles {
         let used = self.used.lock();
         for (key, quota) in &allowances {
             let usage = used.get(key).copied().unwrap_or(Usage::NONE);
-            usage
-                .allows(*quota, now)
-                .map_err(|retry_after| Throttled { retry_after, strangers_only: *key == strangers.0 })?;
+            usage.allows(*quota, now).map_err(|retry_after| Throttled {
+                retry_after,
+                cause: if *key == strangers.0 { Cause::Strangers } else { Cause::Attempts },
+            })?;
         }
         drop(used);
-        Ok(Attempt { throttles: self, allowances, at: now })
+        let place = self.place(network)?;
+        Ok(Attempt { throttles: self, allowances, at: now, _place: place })
     }
 
     /// Charges one registration to an address.
-    pub(crate) fn register(&self, address: Option<IpAddr>, now: Millis) -> Result<(), Throttled> {
-        let (key, quota) = (self.key("registration", &address.map(network)), self.policy.registration);
+    pub(crate) fn register(&self, address: Option<IpAddr>, now: Millis) -> Result<Place<'_>, Throttled> {
+        let network = address.map(network);
+        let (key, quota) = (self.key("registration", &network), self.policy.registration);
         let mut used = self.used.lock();
         let usage = used.get(&key).copied().unwrap_or(Usage::NONE);
-        usage.allows(quota, now).map_err(|retry_after| Throttled { retry_after, strangers_only: false })?;
+        usage.allows(quota, now).map_err(|retry_after| Throttled { retry_after, cause: Cause::Attempts })?;
         used.insert(key, usage.spend(quota, now));
-        Ok(())
+        drop(used);
+        self.place(network)
+    }
+
+    fn place(&self, network: Option<IpAddr>) -> Result<Place<'_>, Throttled> {
+        let mut under_way = self.under_way.lock();
+        let count = under_way.entry(network).or_default();
+        if *count >= UNDER_WAY {
+            return Err(Throttled { retry_after: Duration::from_secs(1), cause: Cause::UnderWay });
+        }
+        *count += 1;
+        Ok(Place { throttles: self, network })
     }
 
     fn key(&self, kind: &str, subject: &impl std::hash::Hash) -> u64 {
@@ -165,7 +215,7 @@ mod tests {
             fail(&throttles, ALICE, address(1));
         }
         let refused = throttles.sign_in(ALICE, address(1), false, NOW).unwrap_err();
-        assert_eq!(refused, Throttled { retry_after: Duration::from_secs(60), strangers_only: false });
+        assert_eq!(refused, Throttled { retry_after: Duration::from_secs(60), cause: Cause::Attempts });
     }
 
     #[test]
@@ -174,7 +224,7 @@ mod tests {
         for last in 0..10 {
             fail(&throttles, ALICE, address(last));
         }
-        assert!(throttles.sign_in(ALICE, address(200), false, NOW).unwrap_err().strangers_only);
+        assert_eq!(throttles.sign_in(ALICE, address(200), false, NOW).unwrap_err().cause, Cause::Strangers);
         assert!(throttles.sign_in(ALICE, address(200), true, NOW).is_ok());
     }
 
@@ -190,9 +240,21 @@ mod tests {
     }
 
     #[test]
+    fn one_network_leaves_room_in_the_hashing_pool() {
+        let throttles = throttles();
+        let attempts: Vec<_> =
+            (0..UNDER_WAY).map(|_| throttles.sign_in(ALICE, address(1), true, NOW).unwrap()).collect();
+        assert!(throttles.sign_in(ALICE, address(1), true, NOW).is_err());
+        assert!(throttles.register(address(1), NOW).is_err());
+        assert!(throttles.sign_in(ALICE, address(2), true, NOW).is_ok());
+        attempts.into_iter().for_each(Attempt::forgive);
+        assert!(throttles.sign_in(ALICE, address(1), true, NOW).is_ok());
+    }
+
+    #[test]
     fn successes_side_by_side_never_throttle() {
         let throttles = throttles();
-        let attempts: Vec<_> = (0..1000).map(|_| throttles.sign_in(ALICE, address(1), false, NOW)).collect();
+        let attempts: Vec<_> = (0..UNDER_WAY).map(|_| throttles.sign_in(ALICE, address(1), false, NOW)).collect();
         assert!(attempts.iter().all(Result::is_ok));
         attempts.into_iter().for_each(|attempt| attempt.unwrap().forgive());
         assert!(throttles.sign_in(ALICE, address(1), false, NOW).is_ok());

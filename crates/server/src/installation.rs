@@ -13,6 +13,7 @@ use countersign_core::sessions::rotation::Lifetimes;
 use countersign_operations::hashing::{Hasher, HashingCost, HashingError};
 use countersign_operations::keys::{KeySource, SigningSource};
 use countersign_operations::policy::{self, Policy, ThrottlePolicy};
+use countersign_operations::throttles::UNDER_WAY;
 use countersign_operations::{Countersign as Operations, KeyEncryptionKey, StartError, upkeep};
 use countersign_store::sqlite::{OpenMode, SqliteStore};
 use countersign_store::{Clock, Store, StoreError};
@@ -225,7 +226,7 @@ fn policy(settings: &Settings) -> Result<Policy, InvalidAudience> {
     })
 }
 
-/// As many threads as there are cores, and room for a second's worth of waiting.
+/// As many threads as there are cores, and room for what two busy networks may have under way.
 fn hasher(settings: &Settings) -> Result<Hasher, HashingError> {
     let cost = HashingCost {
         memory_kib: settings.password_hash.memory_kib,
@@ -233,7 +234,7 @@ fn hasher(settings: &Settings) -> Result<Hasher, HashingError> {
         parallelism: settings.password_hash.parallelism,
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Hasher::start(cost, threads, threads * 32)
+    Hasher::start(cost, threads, (threads * 64).max(2 * UNDER_WAY as usize))
 }
 
 /// Reads the key-encryption key; makes it where neither it nor a key that it would have to open exists.

@@ -585,18 +585,20 @@ fn keys_are_listed_and_rotated() {
         let text = |key: &Value, member: &str| key[member].as_str().unwrap().to_owned();
         keys.iter().map(|key| (text(key, "use"), text(key, "state"))).collect()
     };
-    let all = |states: &[&str]| -> Vec<(String, String)> {
-        let of =
-            |key_use: &str| states.iter().map(|state| (key_use.to_owned(), (*state).to_owned())).collect::<Vec<_>>();
-        [of("signing"), of("refresh_tag")].concat()
+    let all = |signing: &[&str], tags: &[&str]| -> Vec<(String, String)> {
+        let of = |key_use: &str, states: &[&str]| -> Vec<_> {
+            states.iter().map(|state| (key_use.to_owned(), (*state).to_owned())).collect()
+        };
+        [of("signing", signing), of("refresh_tag", tags)].concat()
     };
-    assert_eq!(states(&keys), all(&["active"]));
+    assert_eq!(states(&keys), all(&["active"], &["active"]));
+    // A signing key that leaked verifies nothing; refresh tokens stay good, so that nobody is signed out.
     let told = folder.json("key rotate --now");
-    assert_eq!(states(&told), all(&["verifying", "active"]));
+    assert_eq!(states(&told), all(&["retired", "active"], &["verifying", "active"]));
     let told = folder.done("key rotate");
     assert!(told.contains("takes over at its time") && told.contains("published"), "{told}");
     let keys = folder.json("key list");
-    assert_eq!(states(&keys), all(&["verifying", "active", "published"]));
+    assert_eq!(states(&keys), all(&["retired", "active", "published"], &["verifying", "active", "published"]));
     assert!(keys[2]["activeFrom"].as_str() > keys[2]["createdAt"].as_str(), "{keys:?}");
 }
 

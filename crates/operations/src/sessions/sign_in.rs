@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{DEVICE_CHARS, LISTED};
 use crate::hashing::{HashingError, Match};
-use crate::throttles::{Attempt, Target, Throttled, network};
+use crate::throttles::{Attempt, Cause, Target, Throttled, network};
 use crate::{Countersign, TokenPair, random};
 
 /// What somebody who signs in has typed.
@@ -145,7 +145,7 @@ async fn throttle<'a>(
         Ok(attempt) => return Ok(attempt),
         Err(refused) => refused,
     };
-    let (Some(id), Some(address), true) = (id, address, refused.strangers_only) else {
+    let (Some(id), Some(address), true) = (id, address, refused.cause == Cause::Strangers) else {
         return Err(SignInError::Throttled(refused));
     };
     let sessions = countersign.store.sessions(id, LISTED).await?;

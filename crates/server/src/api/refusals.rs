@@ -9,7 +9,7 @@ use countersign_operations::hashing::HashingError;
 use countersign_operations::passwords::ChangeError;
 use countersign_operations::revocations::ReaderError;
 use countersign_operations::sessions::{RefreshError, RevokeError, SignInError};
-use countersign_operations::throttles::Throttled;
+use countersign_operations::throttles::{Cause, Throttled};
 use countersign_token::{SignError, VerifyError};
 
 use crate::problem::{Code, FieldErrors, Problem};
@@ -54,7 +54,11 @@ impl From<SignError> for Problem {
 
 impl From<Throttled> for Problem {
     fn from(throttled: Throttled) -> Self {
-        Self::new(Code::TooManyAttempts).retry_after(throttled.retry_after)
+        let code = match throttled.cause {
+            Cause::Attempts | Cause::Strangers => Code::TooManyAttempts,
+            Cause::UnderWay => Code::ServerBusy,
+        };
+        Self::new(code).retry_after(throttled.retry_after)
     }
 }
 

@@ -266,6 +266,7 @@ mod tests {
                 email: Email::parse(&format!("{name}@example.com")).unwrap(),
                 password: PasswordHash::new("none".to_owned()),
                 roles: Roles::user(),
+                authority: None,
             };
             store.register(new, Origin::COMMAND_LINE).await.unwrap();
         }

@@ -111,6 +111,7 @@ impl From<RegisterError> for Failure {
             RegisterError::UsernameTaken => Self::failed("the username is taken; choose another"),
             RegisterError::EmailTaken => Self::failed("another account has this e-mail address"),
             RegisterError::Closed
+            | RegisterError::NotAdministrator(_)
             | RegisterError::Throttled(_)
             | RegisterError::Hashing(_)
             | RegisterError::Store(_) => Self::failed(error),
@@ -137,9 +138,11 @@ impl From<ChangeError> for Failure {
         match error {
             ChangeError::Unfit(unfit) => Self::failed(format!("the password {unfit}")),
             ChangeError::Manage(error) => Self::from(error),
-            ChangeError::CurrentWrong | ChangeError::Throttled(_) | ChangeError::Hashing(_) | ChangeError::Store(_) => {
-                Self::failed(error)
-            }
+            ChangeError::CurrentWrong
+            | ChangeError::SessionDead
+            | ChangeError::Throttled(_)
+            | ChangeError::Hashing(_)
+            | ChangeError::Store(_) => Self::failed(error),
         }
     }
 }

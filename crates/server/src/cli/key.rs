@@ -19,7 +19,7 @@ pub(super) enum Command {
     /// A new signing key is published for five minutes before it signs, so that every verifier has fetched it by then. The old
     /// one verifies until the last token that it signed has expired: no honest request fails.
     Rotate {
-        /// Sign with the new key at once: for a key that leaked. Verifiers may refuse new tokens until they fetch the keys again
+        /// For a key that leaked: the new one signs at once and the older ones verify nothing. Verifiers follow when they fetch the keys again
         #[arg(long)]
         now: bool,
     },
@@ -41,7 +41,7 @@ async fn act(
         keys::rotate(countersign, &Administrator::OPERATOR, now).await?;
         if !json {
             console.line(if now {
-                "Made new keys, in use from now on. The old ones still verify what they made, for as long as that lives."
+                "Made new keys, in use from now on. The older signing keys verify nothing any more: every access token has to be refreshed."
             } else {
                 "Made new keys. Each takes over at its time; the old ones still verify what they made, for as long as that lives."
             })?;

@@ -96,12 +96,8 @@ impl Listener {
             });
         let builder = server.http_builder();
         builder.http1().header_read_timeout(self.patience.head).max_buf_size(HEAD_BYTES as usize);
-        builder
-            .http2()
-            .max_header_list_size(HEAD_BYTES)
-            .max_concurrent_streams(128)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10));
+        // Without TLS nobody negotiates HTTP/2; a connection of it would live for as long as it answers pings, and hold its place.
+        *builder = builder.clone().http1_only();
 
         let serving = server.serve(router.into_make_service_with_connect_info::<SocketAddr>());
         tokio::pin!(serving);
