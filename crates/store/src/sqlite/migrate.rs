@@ -53,7 +53,7 @@ const fn known() -> u32 {
 /// Brings the schema up to date. Of several processes that start at once, one does.
 pub(super) fn run(connection: &mut Connection, clock: &Clock) -> StoreResult<()> {
     // Before anything is written: a file of another program stays as it is.
-    applied(connection)?;
+    version(connection)?;
     use_write_ahead_log(connection)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     migrate(&transaction, clock.now())?;
@@ -64,7 +64,10 @@ pub(super) fn run(connection: &mut Connection, clock: &Clock) -> StoreResult<()>
 
 /// How far the schema has come, after checking what was applied.
 pub(super) fn version(connection: &Connection) -> StoreResult<SchemaVersion> {
-    Ok(SchemaVersion { applied: applied(connection)?, known: known() })
+    // One snapshot: another process may be making the schema at this moment, and half of what it did looks like the database of
+    // another program.
+    let snapshot = connection.unchecked_transaction()?;
+    Ok(SchemaVersion { applied: applied(&snapshot)?, known: known() })
 }
 
 /// Checks that the schema is exactly the one of this program.
@@ -100,7 +103,7 @@ fn migrate(transaction: &Transaction<'_>, now: Millis) -> StoreResult<()> {
     Ok(())
 }
 
-/// The newest migration that was applied; 0 for an empty database.
+/// The newest migration that was applied; 0 for an empty database. To be asked within a transaction.
 fn applied(connection: &Connection) -> StoreResult<u32> {
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let objects = one(connection, "SELECT count(*) FROM sqlite_schema", [], |columns| columns.value::<i64>())?;
