@@ -62,9 +62,6 @@ pub enum KeyError {
     /// The ring of tag keys has no free number.
     #[error("255 refresh-tag keys are in use; wait until an older one has retired")]
     RingFull,
-    /// Keys that the operator brings cannot be rotated by a command.
-    #[error("signing keys come from signing_key_files: put the new key first in that list and restart")]
-    Brought,
     /// Somebody else rotated at the same moment.
     #[error("the keys were rotated by somebody else at the same moment; look at `countersign key list`")]
     Raced,
@@ -122,11 +119,11 @@ impl KeyRing {
             if newest.as_ref().is_none_or(|key| key.algorithm != algorithm.as_str()) {
                 // Where another process adds one at the same moment, its key is the one.
                 let key = new_signing_key(policy, &source.encryption, algorithm, newest, false)?;
-                store.add_key(key, Origin::SERVER).await?;
+                store.add_keys(vec![key], Origin::SERVER).await?;
             }
         }
         if store.keys(KeyUse::RefreshTag).await?.is_empty() {
-            store.add_key(new_tag_key(policy, &source.encryption, &[], false)?, Origin::SERVER).await?;
+            store.add_keys(vec![new_tag_key(policy, &source.encryption, &[], false)?], Origin::SERVER).await?;
         }
         let keys = read(store, clock, &source, &HashMap::new()).await?;
         Ok(Self { source, current: ArcSwap::from_pointee(keys) })
@@ -152,7 +149,8 @@ impl Countersign {
     }
 }
 
-/// Makes new keys: one that will sign once every verifier can know it, and one that tags refresh tokens.
+/// Makes new keys, all or none: one that will sign once every verifier can know it, and one that tags refresh tokens. Where the
+/// operator brings the signing keys, only the latter.
 ///
 /// `now` is for a key that leaked: the new one signs at once, and the older ones verify nothing any more, so every access token has
 /// to be refreshed. Verifiers that have fetched the set within the last minutes may refuse new tokens, and accept old ones, until they
@@ -160,22 +158,32 @@ impl Countersign {
 ///
 /// # Errors
 /// See [`KeyError`].
-pub async fn rotate(countersign: &Countersign, by: &Administrator, now: bool) -> Result<(), KeyError> {
-    let SigningSource::Generated(algorithm) = countersign.keys.source.signing else {
-        return Err(KeyError::Brought);
-    };
+pub async fn rotate(countersign: &Countersign, by: &Administrator, now: bool) -> Result<Rotated, KeyError> {
     let (store, policy) = (&*countersign.store, &countersign.policy);
     let encryption = &countersign.keys.source.encryption;
-    let newest = store.keys(KeyUse::Signing).await?.pop();
-    let key = new_signing_key(policy, encryption, algorithm, newest, now)?;
-    if !store.add_key(key, by.origin).await? {
-        return Err(KeyError::Raced);
-    }
     let tags = store.keys(KeyUse::RefreshTag).await?;
-    if !store.add_key(new_tag_key(policy, encryption, &tags, now)?, by.origin).await? {
+    let mut new = vec![new_tag_key(policy, encryption, &tags, now)?];
+    if let SigningSource::Generated(algorithm) = countersign.keys.source.signing {
+        let newest = store.keys(KeyUse::Signing).await?.pop();
+        new.push(new_signing_key(policy, encryption, algorithm, newest, now)?);
+    }
+    if !store.add_keys(new, by.origin).await? {
         return Err(KeyError::Raced);
     }
-    countersign.keys.reload(store, &countersign.clock).await
+    countersign.keys.reload(store, &countersign.clock).await?;
+    Ok(match countersign.keys.source.signing {
+        SigningSource::Generated(_) => Rotated::All,
+        SigningSource::Brought(_) => Rotated::RefreshTag,
+    })
+}
+
+/// Which keys were rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// The one that signs access tokens and the one that tags refresh tokens.
+    All,
+    /// The latter alone: the operator brings the signing keys.
+    RefreshTag,
 }
 
 /// Every key, with what it does now.

@@ -81,7 +81,7 @@ impl Countersign {
         &self.policy
     }
 
-    /// Answers where the store can read and write.
+    /// Answers where the store can be read and locked for writing; a full disk is not noticed here.
     ///
     /// # Errors
     /// [`StoreError`].

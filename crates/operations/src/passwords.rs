@@ -54,13 +54,13 @@ pub async fn change(
     let account = &caller.account;
     let new = fit_password(countersign, new, &[account.username.as_str(), account.email.as_str()])?;
     let current = Password::parse(current).map_err(|_| ChangeError::CurrentWrong)?;
+    let credentials = countersign.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
     // Whoever holds a stolen access token must not have more guesses here than at the sign-in.
     let target = Target::Account(account.id.as_bytes());
-    let attempt = countersign
+    let mut attempt = countersign
         .throttles
         .sign_in(target, address, true, countersign.clock.now())
         .map_err(ChangeError::Throttled)?;
-    let credentials = countersign.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
     match countersign.hasher.verify(current, credentials.password.clone()).await {
         Ok(Match::No) => return Err(ChangeError::CurrentWrong),
         Ok(Match::Yes { .. }) => attempt.forgive(),

@@ -79,8 +79,8 @@ pub struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Charges nothing: it succeeded, or could not be tried.
-    pub(crate) fn forgive(mut self) {
+    /// Charges nothing: it succeeded, or could not be tried. Its place is kept until it is dropped.
+    pub(crate) fn forgive(&mut self) {
         self.allowances.clear();
     }
 }
@@ -247,7 +247,7 @@ mod tests {
         assert!(throttles.sign_in(ALICE, address(1), true, NOW).is_err());
         assert!(throttles.register(address(1), NOW).is_err());
         assert!(throttles.sign_in(ALICE, address(2), true, NOW).is_ok());
-        attempts.into_iter().for_each(Attempt::forgive);
+        attempts.into_iter().for_each(|mut attempt| attempt.forgive());
         assert!(throttles.sign_in(ALICE, address(1), true, NOW).is_ok());
     }
 

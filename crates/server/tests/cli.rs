@@ -111,7 +111,15 @@ impl Folder {
 struct Server {
     child: Child,
     address: SocketAddr,
-    log: JoinHandle<String>,
+    log: Option<JoinHandle<String>>,
+}
+
+/// A test that fails, or does not ask, leaves no server behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Server {
@@ -133,14 +141,14 @@ impl Server {
             let _ = child.kill();
             panic!("no ready line but {line:?}; its log: {}", log.join().unwrap());
         };
-        Self { address: address.parse().unwrap(), child, log }
+        Self { address: address.parse().unwrap(), child, log: Some(log) }
     }
 
     /// Asks it to stop, and gives its exit code and its log.
     fn stop(mut self) -> (Option<i32>, String) {
         terminate(&self.child);
         let code = ended(&mut self.child);
-        (code, self.log.join().unwrap())
+        (code, self.log.take().unwrap().join().unwrap())
     }
 
     fn get(&self, path: &str, token: &str) -> (u16, Value) {
@@ -742,8 +750,13 @@ fn a_restored_database_is_served_once_the_operator_has_accepted_it() {
     let server = Server::start(&folder);
     assert_eq!(server.get("/api/auth/me", &token).0, 401);
     assert_eq!(server.log_in("alice", PASSWORD).0, 200);
+    let (_, token) = server.log_in("alice", PASSWORD);
+    // A slip must sign nobody out: this database is the one that was served last.
+    folder.fails("accept-restore --yes", 1, "there is nothing to accept");
+    assert_eq!(server.get("/api/auth/me", &token).0, 200);
     server.stop();
-    assert_eq!(keys_of(&folder.json("accept-restore --yes")[0]), ["incarnation"]);
+    folder.fails("accept-restore --yes", 1, "--whole-folder");
+    assert_eq!(keys_of(&folder.json("accept-restore --yes --whole-folder")[0]), ["incarnation"]);
 }
 
 // ---- a closed standard output ----

@@ -132,9 +132,9 @@ pub trait Store: Send + Sync + 'static {
     /// The keys for one use, oldest first, retired ones too as long as they are kept.
     async fn keys(&self, key_use: KeyUse) -> StoreResult<Vec<StoredKey>>;
 
-    /// Adds a key where the newest of its use is still the expected one, and gives the older ones their end.
-    /// `false`: somebody else added one meanwhile; nothing was written.
-    async fn add_key(&self, key: NewKey, origin: Origin) -> StoreResult<bool>;
+    /// Adds keys of different uses where the newest of each use is still the expected one, and gives the older ones their end: all
+    /// of them or none. `false`: somebody else added one meanwhile; nothing was written.
+    async fn add_keys(&self, keys: Vec<NewKey>, origin: Origin) -> StoreResult<bool>;
 
     // Upkeep
 
@@ -147,6 +147,6 @@ pub trait Store: Send + Sync + 'static {
     /// Accepts a restored database: a new incarnation, and everything issued before is dead.
     async fn accept_restore(&self, origin: Origin) -> StoreResult<FeedPosition>;
 
-    /// Answers where the store can read and write.
+    /// Answers where the store can be read and locked for writing; a full disk is not noticed here.
     async fn ready(&self) -> StoreResult<()>;
 }

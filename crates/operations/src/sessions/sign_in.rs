@@ -99,7 +99,7 @@ async fn authenticate(
         None => None,
     };
     let nobody = login.as_ref().map_or("", Login::canonical);
-    let attempt = throttle(countersign, found.as_ref(), nobody, address).await?;
+    let mut attempt = throttle(countersign, found.as_ref(), nobody, address).await?;
     let proven = prove(countersign, found, password, origin).await;
     if !matches!(proven, Err(SignInError::InvalidCredentials)) {
         attempt.forgive();

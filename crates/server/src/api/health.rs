@@ -14,7 +14,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the database can be read and written.
+/// Whether the database answers and can be locked for writing. A full disk is told by the calls that meet it.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses((status = 200, body = String, content_type = "text/plain", description = "ok")),

@@ -106,14 +106,24 @@ pub(super) struct AcceptRestore {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// The whole folder was restored, witness file included, as from a snapshot of the machine: nothing shows it then
+    #[arg(long)]
+    whole_folder: bool,
     #[command(flatten)]
     format: Format,
 }
 
 pub(super) async fn accept_restore(call: &mut Call<'_>, command: AcceptRestore) -> Result<(), Failure> {
-    let AcceptRestore { yes, format } = command;
+    let AcceptRestore { yes, whole_folder, format } = command;
     let settings = call.prepare(Missing::Refuse)?.settings;
     let path = settings.database_url.sqlite_path().map_err(Failure::misused)?;
+    if !whole_folder && sqlite::objection(path)?.is_none() {
+        return Err(Failure::failed(format!(
+            "there is nothing to accept: {} is the database that was served last. Where its whole folder was restored, witness file \
+             included, say --whole-folder",
+            path.display()
+        )));
+    }
     let question = format!(
         "Go on with {} as it is? Every session and every token issued before ends, and everybody has to sign in again.",
         path.display()

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use countersign_core::keys::{KeyPhase, KeyUse};
 use countersign_operations::Countersign;
 use countersign_operations::callers::Administrator;
-use countersign_operations::keys::{self, ListedKey};
+use countersign_operations::keys::{self, ListedKey, Rotated};
 use serde::Serialize;
 
 use super::output::{Console, Table, time};
@@ -38,12 +38,18 @@ async fn act(
     json: bool,
 ) -> Result<(), Failure> {
     if let Command::Rotate { now } = command {
-        keys::rotate(countersign, &Administrator::OPERATOR, now).await?;
+        let rotated = keys::rotate(countersign, &Administrator::OPERATOR, now).await?;
         if !json {
-            console.line(if now {
-                "Made new keys, in use from now on. The older signing keys verify nothing any more: every access token has to be refreshed."
-            } else {
-                "Made new keys. Each takes over at its time; the old ones still verify what they made, for as long as that lives."
+            console.line(match (rotated, now) {
+                (Rotated::All, true) => {
+                    "Made new keys, in use from now on. The older signing keys verify nothing any more: every access token has to be refreshed."
+                }
+                (Rotated::All, false) => {
+                    "Made new keys. Each takes over at its time; the old ones still verify what they made, for as long as that lives."
+                }
+                (Rotated::RefreshTag, _) => {
+                    "Made a new key for refresh tokens. The signing keys are yours: put the new one first in signing_key_files and restart."
+                }
             })?;
             console.line("")?;
         }

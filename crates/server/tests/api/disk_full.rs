@@ -30,6 +30,8 @@ fn writes_are_refused_tokens_verify_and_it_recovers() {
     server.me(&alice.access).expect(200);
     server.get("/.well-known/jwks.json").send().expect(200);
     server.get("/livez").send().expect(200);
+    // Ready to verify and to answer: a proxy must not take the last server away because it cannot write for a while.
+    server.get("/readyz").send().expect(200);
 
     limit_files(&server, None);
     let patience = Duration::from_secs(5);

@@ -95,9 +95,10 @@ fn keys_of_ones_own_sign_in_their_order() {
     server.me(&old.access).expect(200);
     server.me(&new.access).expect(200);
     assert_eq!(published(&server).len(), 3);
-    let rotate = server.settings.cli(&["key", "rotate"]);
-    assert_eq!(rotate.code, Some(1));
-    assert!(rotate.err.contains("signing_key_files"), "{}", rotate.err);
+    // The keys that tag refresh tokens are rotated all the same; the others are the operator's.
+    let rotate = server.settings.cli(&["key", "rotate"]).done();
+    assert!(rotate.contains("signing_key_files"), "{rotate}");
+    assert_eq!(published(&server).len(), 3);
 
     // A key of another algorithm than the setting says, and a file that is no key, do not start.
     let settings = server.stop();

@@ -110,7 +110,7 @@ fn readers_of_the_feed_are_told_that_the_history_is_another_one() {
     server.user("alice");
     let before = server.get("/revocations").bearer(secret).send().expect(200).json();
     let settings = server.stop();
-    settings.cli(&["accept-restore", "--yes"]).done();
+    settings.cli(&["accept-restore", "--yes", "--whole-folder"]).done();
     let server = settings.start();
     let target =
         format!("/revocations?incarnation={}&after={}", before["incarnation"].as_str().unwrap(), before["seq"]);

@@ -16,14 +16,23 @@ pub(super) fn list(connection: &Connection, key_use: KeyUse) -> StoreResult<Vec<
     many(connection, sql, [key_use.as_str()], |columns| columns.key())
 }
 
-pub(super) fn add(writing: &Writing<'_>, new: NewKey, origin: Origin) -> StoreResult<bool> {
+pub(super) fn add(writing: &Writing<'_>, keys: Vec<NewKey>, origin: Origin) -> StoreResult<bool> {
+    for new in &keys {
+        let sql = "SELECT kid FROM keys WHERE key_use = ?1 ORDER BY id DESC LIMIT 1";
+        let newest = one(writing.connection, sql, [new.key.key_use.as_str()], |columns| columns.value::<String>())?;
+        if newest != new.expected_newest {
+            return Ok(false);
+        }
+    }
+    for new in keys {
+        insert(writing, new, origin)?;
+    }
+    Ok(true)
+}
+
+fn insert(writing: &Writing<'_>, new: NewKey, origin: Origin) -> StoreResult<()> {
     let connection = writing.connection;
     let key = new.key.at(writing.now);
-    let sql = "SELECT kid FROM keys WHERE key_use = ?1 ORDER BY id DESC LIMIT 1";
-    let newest = one(connection, sql, [key.key_use.as_str()], |columns| columns.value::<String>())?;
-    if newest != new.expected_newest {
-        return Ok(false);
-    }
     // An end that was set before only comes nearer: a key that leaked must not live as long as one that was replaced in peace.
     let sql = "UPDATE keys SET verifies_until = min(coalesce(verifies_until, ?2), ?2) WHERE key_use = ?1";
     let verifies_until = key.active_from + new.overlap;
@@ -35,5 +44,5 @@ pub(super) fn add(writing: &Writing<'_>, new: NewKey, origin: Origin) -> StoreRe
     execute(connection, sql, parameters)?;
     let detail = format!("{} {} {}", key.key_use.as_str(), key.algorithm, key.kid);
     Record::new(EventKind::KeyCreated, origin).detail(detail).write(writing)?;
-    Ok(true)
+    Ok(())
 }

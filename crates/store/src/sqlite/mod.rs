@@ -33,7 +33,7 @@ use tokio::sync::watch;
 pub use backup::{BackupProgress, backup};
 pub use migrate::SchemaVersion;
 
-use crate::error::StoreError;
+use crate::error::{RestoredError, StoreError};
 use crate::sqlite::connection::{Access, connect, create, locate};
 use crate::sqlite::readers::Readers;
 use crate::sqlite::witness::Witness;
@@ -132,6 +132,15 @@ impl std::fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SqliteStore({})", self.path.display())
     }
+}
+
+/// Why the database in this file would be refused as restored; `None`: it is the one that was served last. Nothing is changed.
+///
+/// # Errors
+/// Why the file cannot be read.
+pub fn objection(path: &Path) -> StoreResult<Option<RestoredError>> {
+    let path = locate(path)?;
+    Witness::beside(&path).objection(&connect(&path, Access::Read)?)
 }
 
 /// How far the schema of the database in this file has come: `migrate --check`. Nothing is changed.

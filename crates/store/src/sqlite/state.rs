@@ -58,8 +58,8 @@ pub(super) fn note_access_lifetime(writing: &Writing<'_>, lifetime: Duration) ->
     Ok(())
 }
 
-/// Fails where nothing can be written. That the writer has its transaction says enough: nothing is changed, so nothing has
-/// to be committed for whoever asks.
+/// Fails where nothing can be written. Nothing is changed, so nothing has to be committed for whoever
+/// asks; a full disk is told by the verbs that meet it.
 pub(super) fn try_write(writing: &Writing<'_>) -> StoreResult<()> {
     if writing.connection.is_readonly("main")? {
         return Err(crate::StoreError::Unavailable("the database may only be read".to_owned()));

@@ -148,8 +148,8 @@ impl Store for SqliteStore {
         self.readers.run(move |connection| keys::list(connection, key_use)).await
     }
 
-    async fn add_key(&self, key: NewKey, origin: Origin) -> StoreResult<bool> {
-        self.writer.run(move |writing| keys::add(writing, key, origin)).await
+    async fn add_keys(&self, keys: Vec<NewKey>, origin: Origin) -> StoreResult<bool> {
+        self.writer.run(move |writing| keys::add(writing, keys, origin)).await
     }
 
     async fn events(&self, query: EventQuery) -> StoreResult<Vec<Event>> {

@@ -43,29 +43,38 @@ impl Witness {
         // While the lock is held nobody moves the database on, so no witness can be ahead of what is read here.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (found, served) = state(&transaction)?;
+        // Read for its faults: what cannot be read is told as such, with what to do.
+        self.read()?;
+        if let Some(objection) = self.objection(&transaction)? {
+            return Err(objection.into());
+        }
         if !served {
-            // An empty database in the place of one that was served: that one was lost, and is not to be forgotten.
-            if self.read()?.is_some_and(|seen| seen.incarnation != found.incarnation) {
-                return Err(RestoredError::Swapped { witness: self.path.display().to_string() }.into());
-            }
             // The file first: a database that counts as served and has no witness would be refused.
             self.write(found)?;
             transaction.execute("UPDATE auth_state SET served = 1", [])?;
             transaction.commit()?;
-            return Ok(());
-        }
-        let witness = self.path.display().to_string();
-        let Some(seen) = self.read()? else {
-            return Err(RestoredError::Unwitnessed { witness }.into());
-        };
-        if seen.incarnation != found.incarnation {
-            return Err(RestoredError::Swapped { witness }.into());
-        }
-        if seen.commit_seq > found.commit_seq {
-            let (found, seen) = (found.commit_seq, seen.commit_seq);
-            return Err(RestoredError::WentBack { found, seen, witness }.into());
         }
         Ok(())
+    }
+
+    /// Why the database would be refused, without changing anything; `None`: it would be served.
+    pub(super) fn objection(&self, connection: &Connection) -> StoreResult<Option<RestoredError>> {
+        let (found, served) = state(connection)?;
+        let witness = self.path.display().to_string();
+        let seen = match self.read() {
+            Ok(seen) => seen,
+            // A testimony that nobody can read says nothing.
+            Err(StoreError::Corrupt(_)) => return Ok(Some(RestoredError::Unwitnessed { witness })),
+            Err(error) => return Err(error),
+        };
+        Ok(match seen {
+            None if served => Some(RestoredError::Unwitnessed { witness }),
+            Some(seen) if seen.incarnation != found.incarnation => Some(RestoredError::Swapped { witness }),
+            Some(seen) if seen.commit_seq > found.commit_seq => {
+                Some(RestoredError::WentBack { found: found.commit_seq, seen: seen.commit_seq, witness })
+            }
+            _ => None,
+        })
     }
 
     /// Writes down how far the database has come.

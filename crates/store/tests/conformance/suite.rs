@@ -79,6 +79,7 @@ macro_rules! conformance {
                 keys {
                     are_kept_in_order_with_their_ends,
                     are_added_only_after_the_newest,
+                    are_added_together_or_not_at_all,
                     one_of_16_rotations_wins,
                     are_removed_when_nothing_verifies_with_them,
                 }

@@ -27,14 +27,14 @@ fn key(kid: &str, expected_newest: Option<&str>) -> NewKey {
 pub(crate) async fn are_kept_in_order_with_their_ends<H: Harness>(world: World<H>) {
     let store = world.store();
     let began = world.now();
-    assert!(store.add_key(key("first", None), STRANGER).await.unwrap());
+    assert!(store.add_keys(vec![key("first", None)], STRANGER).await.unwrap());
     world.advance(Duration::from_secs(10));
-    assert!(store.add_key(key("second", Some("first")), STRANGER).await.unwrap());
+    assert!(store.add_keys(vec![key("second", Some("first"))], STRANGER).await.unwrap());
     world.advance(Duration::from_secs(10));
-    assert!(store.add_key(key("third", Some("second")), STRANGER).await.unwrap());
+    assert!(store.add_keys(vec![key("third", Some("second"))], STRANGER).await.unwrap());
     let mut tag = key("1", None);
     tag.key.key_use = KeyUse::RefreshTag;
-    assert!(store.add_key(tag, STRANGER).await.unwrap(), "each use has its own line");
+    assert!(store.add_keys(vec![tag], STRANGER).await.unwrap(), "each use has its own line");
 
     let keys = store.keys(KeyUse::Signing).await.unwrap();
     let kids: Vec<_> = keys.iter().map(|key| key.kid.as_str()).collect();
@@ -53,24 +53,40 @@ pub(crate) async fn are_kept_in_order_with_their_ends<H: Harness>(world: World<H
 
 pub(crate) async fn are_added_only_after_the_newest<H: Harness>(world: World<H>) {
     let store = world.store();
-    assert!(!store.add_key(key("first", Some("other")), STRANGER).await.unwrap());
-    assert!(store.add_key(key("first", None), STRANGER).await.unwrap());
-    assert!(!store.add_key(key("second", None), STRANGER).await.unwrap());
-    assert!(store.add_key(key("second", Some("first")), STRANGER).await.unwrap());
+    assert!(!store.add_keys(vec![key("first", Some("other"))], STRANGER).await.unwrap());
+    assert!(store.add_keys(vec![key("first", None)], STRANGER).await.unwrap());
+    assert!(!store.add_keys(vec![key("second", None)], STRANGER).await.unwrap());
+    assert!(store.add_keys(vec![key("second", Some("first"))], STRANGER).await.unwrap());
     let before = store.keys(KeyUse::Signing).await.unwrap();
-    assert!(!store.add_key(key("third", Some("first")), STRANGER).await.unwrap());
+    assert!(!store.add_keys(vec![key("third", Some("first"))], STRANGER).await.unwrap());
     assert_eq!(store.keys(KeyUse::Signing).await.unwrap(), before, "a refusal writes nothing");
     assert_eq!(world.events().await.len(), 2);
 }
 
+pub(crate) async fn are_added_together_or_not_at_all<H: Harness>(world: World<H>) {
+    let store = world.store();
+    let tag = |expected: Option<&str>| {
+        let mut tag = key("tag", expected);
+        tag.key.key_use = KeyUse::RefreshTag;
+        tag
+    };
+    assert!(!store.add_keys(vec![key("first", None), tag(Some("other"))], STRANGER).await.unwrap());
+    assert!(!store.add_keys(vec![tag(None), key("first", Some("other"))], STRANGER).await.unwrap());
+    for key_use in [KeyUse::Signing, KeyUse::RefreshTag] {
+        assert_eq!(store.keys(key_use).await.unwrap(), [], "neither was added");
+    }
+    assert_eq!(world.events().await.len(), 0);
+    assert!(store.add_keys(vec![key("first", None), tag(None)], STRANGER).await.unwrap());
+}
+
 pub(crate) async fn one_of_16_rotations_wins<H: Harness>(world: World<H>) {
-    world.store().add_key(key("first", None), STRANGER).await.unwrap();
+    world.store().add_keys(vec![key("first", None)], STRANGER).await.unwrap();
     let another = world.harness.another().await;
     let mut race = JoinSet::new();
     for runner in 0..16 {
         let store = if runner % 2 == 0 { world.store() } else { another.clone() };
         let new = key(&format!("runner {runner}"), Some("first"));
-        race.spawn(async move { store.add_key(new, STRANGER).await.unwrap() });
+        race.spawn(async move { store.add_keys(vec![new], STRANGER).await.unwrap() });
     }
     assert_eq!(race.join_all().await.into_iter().filter(|won| *won).count(), 1);
     assert_eq!(world.store().keys(KeyUse::Signing).await.unwrap().len(), 2);
@@ -78,8 +94,8 @@ pub(crate) async fn one_of_16_rotations_wins<H: Harness>(world: World<H>) {
 
 pub(crate) async fn are_removed_when_nothing_verifies_with_them<H: Harness>(world: World<H>) {
     let store = world.store();
-    store.add_key(key("first", None), STRANGER).await.unwrap();
-    store.add_key(key("second", Some("first")), STRANGER).await.unwrap();
+    store.add_keys(vec![key("first", None)], STRANGER).await.unwrap();
+    store.add_keys(vec![key("second", Some("first"))], STRANGER).await.unwrap();
     let kept = Duration::from_secs(1000);
     let sweep = Sweep { after: None, limit: 10, keep_sessions: kept, keep_events: kept };
     world.advance(AHEAD + OVERLAP + kept - Duration::from_millis(1));
