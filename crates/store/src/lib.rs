@@ -6,6 +6,7 @@
 //! `tests/conformance`.
 
 pub mod clock;
+pub mod database;
 pub mod error;
 pub mod sqlite;
 pub mod verbs;

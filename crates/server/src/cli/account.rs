@@ -242,7 +242,8 @@ mod tests {
     use countersign_core::events::Origin;
     use countersign_core::ids::AccountId;
     use countersign_store::Clock;
-    use countersign_store::sqlite::{OpenMode, SqliteStore};
+    use countersign_store::database::OpenMode;
+    use countersign_store::sqlite::SqliteStore;
     use countersign_store::verbs::NewAccount;
 
     use super::*;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use countersign_core::events::Origin;
-use countersign_store::sqlite::{self, OpenMode, SchemaVersion, SqliteStore};
+use countersign_store::database::{OpenMode, SchemaVersion};
+use countersign_store::sqlite::{self, SqliteStore};
 use countersign_store::{Clock, Store as _};
 use serde::Serialize;
 

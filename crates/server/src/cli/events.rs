@@ -190,7 +190,8 @@ enum By {
 mod tests {
     use countersign_core::events::Origin;
     use countersign_store::Clock;
-    use countersign_store::sqlite::{OpenMode, SqliteStore};
+    use countersign_store::database::OpenMode;
+    use countersign_store::sqlite::SqliteStore;
 
     use super::*;
 

@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use countersign_store::Clock;
-use countersign_store::sqlite::{OpenMode, SqliteStore};
+use countersign_store::database::OpenMode;
+use countersign_store::sqlite::SqliteStore;
 
 use self::failure::{Exit, Failure};
 use self::output::{Console, Format};

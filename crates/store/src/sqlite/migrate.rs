@@ -5,6 +5,7 @@ use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use crate::database::SchemaVersion;
 use crate::error::{SchemaError, StoreError};
 use crate::sqlite::connection::use_write_ahead_log;
 use crate::sqlite::rows::{many, one};
@@ -28,23 +29,6 @@ const MIGRATIONS_TABLE: &str = "CREATE TABLE migrations (
   checksum BLOB NOT NULL CHECK (length(checksum) = 32),
   applied_at INTEGER NOT NULL
 ) STRICT";
-
-/// How far the schema of a database has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SchemaVersion {
-    /// The newest migration that was applied; 0: none.
-    pub applied: u32,
-    /// The newest that this program has.
-    pub known: u32,
-}
-
-impl SchemaVersion {
-    /// True where no migration is left to apply.
-    #[must_use]
-    pub const fn is_current(self) -> bool {
-        self.applied == self.known
-    }
-}
 
 const fn known() -> u32 {
     MIGRATIONS[MIGRATIONS.len() - 1].version

@@ -31,8 +31,9 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 pub use backup::{BackupProgress, backup};
-pub use migrate::SchemaVersion;
 
+pub use crate::database::OpenMode;
+use crate::database::SchemaVersion;
 use crate::error::{RestoredError, StoreError};
 use crate::sqlite::connection::{Access, connect, create, locate};
 use crate::sqlite::readers::Readers;
@@ -42,19 +43,6 @@ use crate::{Clock, StoreResult};
 
 /// How many reads are made at the same time.
 const READERS: usize = 4;
-
-/// What a database is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenMode {
-    /// To serve, or for a command that writes: the schema is brought up to date, a database that went back in time is
-    /// refused, and the witness is kept.
-    Serve,
-    /// For `migrate` and `accept-restore`: the schema is brought up to date, and no witness is asked or kept until a restore is
-    /// accepted.
-    Maintain,
-    /// To look: nothing is made, changed or asked. The schema must be the one of this program.
-    Inspect,
-}
 
 /// A store in a SQLite file.
 pub struct SqliteStore {

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use countersign_store::sqlite::{OpenMode, SqliteStore};
+use countersign_store::database::OpenMode;
+use countersign_store::sqlite::SqliteStore;
 use countersign_store::{Clock, Store};
 use tempfile::TempDir;
 

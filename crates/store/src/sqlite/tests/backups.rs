@@ -9,8 +9,9 @@ use countersign_core::events::Origin;
 use tokio::task::JoinSet;
 
 use super::{Place, new_account, register, sign_in};
+use crate::database::OpenMode;
 use crate::error::{RestoredError, StoreError};
-use crate::sqlite::{OpenMode, backup};
+use crate::sqlite::backup;
 use crate::verbs::Registered;
 use crate::{Clock, Store as _};
 

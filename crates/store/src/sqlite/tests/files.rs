@@ -3,8 +3,9 @@
 use std::fs;
 
 use super::{Place, register};
+use crate::database::OpenMode;
 use crate::error::StoreError;
-use crate::sqlite::{OpenMode, SqliteStore};
+use crate::sqlite::SqliteStore;
 use crate::{Clock, Store as _};
 
 #[cfg(unix)]

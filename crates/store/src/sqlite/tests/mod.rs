@@ -24,7 +24,8 @@ use countersign_core::sessions::rotation::{Lifetimes, Presented};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::sqlite::{OpenMode, SqliteStore};
+use crate::database::OpenMode;
+use crate::sqlite::SqliteStore;
 use crate::verbs::{Begin, Begun, NewAccount, Rotate, RotatedIn};
 use crate::{Clock, Store, StoreResult};
 

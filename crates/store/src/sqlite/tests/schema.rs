@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{Place, register};
+use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{SchemaError, StoreError};
-use crate::sqlite::{OpenMode, SchemaVersion, SqliteStore, schema_version};
+use crate::sqlite::{SqliteStore, schema_version};
 use crate::{Clock, Store as _};
 
 async fn made() -> Place {

@@ -9,8 +9,9 @@ use countersign_core::sessions::state::Dead;
 
 use super::{Place, register, rotate, sign_in};
 use crate::Store as _;
+use crate::database::OpenMode;
 use crate::error::{RestoredError, StoreError};
-use crate::sqlite::{OpenMode, SqliteStore};
+use crate::sqlite::SqliteStore;
 use crate::verbs::RotatedIn;
 
 fn refusal(place: &Place) -> RestoredError {
