@@ -16,15 +16,31 @@ pub struct Quota {
 /// Nobody waits longer than this for the next attempt, whatever others have done in their name.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
+/// No usage lies further ahead than this, however generous the quota. One that does was charged by a clock that was ahead: whoever
+/// remembers usages may forget it.
+pub const LONGEST_USAGE: Duration = Duration::from_secs(24 * 3600);
+
 /// How much of a quota is used: the instant at which all of it will have grown back.
 ///
 /// This is the "theoretical arrival time" of the generic cell rate algorithm: one number an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Usage(Millis);
 
 impl Usage {
     /// Nothing used yet.
     pub const NONE: Self = Self(Millis::new(0));
+
+    /// The usage of an allowance that has grown back by then.
+    #[must_use]
+    pub const fn until(instant: Millis) -> Self {
+        Self(instant)
+    }
+
+    /// When the whole allowance has grown back.
+    #[must_use]
+    pub const fn grown_back_at(self) -> Millis {
+        self.0
+    }
 
     /// Whether one more attempt is allowed.
     ///
@@ -42,7 +58,7 @@ impl Usage {
     /// guessing in parallel gains nothing over time.
     #[must_use]
     pub fn spend(self, quota: Quota, now: Millis) -> Self {
-        Self(self.after_one_more(quota, now).min(full(quota, now) + LONGEST_WAIT))
+        Self(self.after_one_more(quota, now).min(full(quota, now) + LONGEST_WAIT).min(now + LONGEST_USAGE))
     }
 
     fn after_one_more(self, quota: Quota, now: Millis) -> Millis {
@@ -79,5 +95,12 @@ mod tests {
         let failed = |times: u32| (0..times).fold(Usage::NONE, |usage, _| usage.spend(QUOTA, NOW));
         assert_eq!(failed(23).allows(QUOTA, NOW), Err(QUOTA.refill * 21));
         assert_eq!(failed(10_000).allows(QUOTA, NOW), Err(QUOTA.refill + LONGEST_WAIT));
+    }
+
+    #[test]
+    fn no_usage_lies_further_ahead_than_a_day() {
+        let generous = Quota { burst: 1000, refill: Duration::from_secs(24 * 3600) };
+        let usage = (0..5).fold(Usage::NONE, |usage, _| usage.spend(generous, NOW));
+        assert_eq!(usage, Usage::until(NOW + LONGEST_USAGE));
     }
 }

@@ -17,15 +17,16 @@ use countersign_core::events::{Event, Origin, Revocation};
 use countersign_core::ids::{AccountId, ReaderId, SessionId};
 use countersign_core::keys::{KeyUse, StoredKey};
 use countersign_core::roles::Roles;
+use countersign_core::throttles::Usage;
 use tokio::sync::watch;
 
 pub use clock::Clock;
 pub use error::{Constraint, StoreError};
 
 use crate::verbs::{
-    AccessDenied, Begin, Begun, Credentials, Ended, EventQuery, FeedPosition, ListedSession, NewAccount, NewKey,
-    NewReader, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered, Rotate, RotatedIn, SessionAccount,
-    Sweep,
+    AccessDenied, Begin, Begun, Bucket, Charge, Credentials, Ended, EventQuery, FeedPosition, ListedSession,
+    NewAccount, NewKey, NewReader, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered, Rotate,
+    RotatedIn, SessionAccount, Sweep,
 };
 
 /// The result of a verb.
@@ -136,6 +137,15 @@ pub trait Store: Send + Sync + 'static {
     /// Adds keys of different uses where the newest of each use is still the expected one, and gives the older ones their end: all
     /// of them or none. `false`: somebody else added one meanwhile; nothing was written.
     async fn add_keys(&self, keys: Vec<NewKey>, origin: Origin) -> StoreResult<bool>;
+
+    // Throttles
+
+    /// How much of each of these allowances is used, in the order of the question.
+    async fn throttle_usage(&self, buckets: &[Bucket]) -> StoreResult<Vec<Usage>>;
+
+    /// Takes attempts out of their allowances: every one counts, whoever else charges at the same moment. The time that counts is
+    /// the store's.
+    async fn charge(&self, charges: Vec<Charge>) -> StoreResult<()>;
 
     // Upkeep
 

@@ -12,6 +12,7 @@ use countersign_core::roles::Roles;
 use countersign_core::sessions::refresh_token::{Nonce, RefreshToken};
 use countersign_core::sessions::rotation::{Lifetimes, Presented, Refusal, Replay};
 use countersign_core::sessions::state::{Dead, EndReason};
+use countersign_core::throttles::Quota;
 use countersign_core::time::Millis;
 
 /// An account to register; the id is drawn by the caller.
@@ -341,12 +342,40 @@ pub struct EventQuery {
     pub limit: u32,
 }
 
+/// What an allowance for guesses is about, as a keyed hash: whoever reads the database learns no name from it, and no password that
+/// was typed where a name belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bucket([u8; 16]);
+
+impl Bucket {
+    /// From the bytes that stand for it.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that stand for it.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// One attempt to take out of an allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Which.
+    pub bucket: Bucket,
+    /// How large it is, and how fast it grows back.
+    pub quota: Quota,
+}
+
 /// One bounded step of pruning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
     /// The session after which the last step stopped.
     pub after: Option<SessionId>,
-    /// How many sessions to look at.
+    /// How many sessions to look at, and how many events and throttles to remove at the most.
     pub limit: u32,
     /// How long a dead session is kept, so that its tokens are refused with the true reason.
     pub keep_sessions: Duration,
@@ -361,6 +390,8 @@ pub struct Pruned {
     pub sessions: u64,
     /// How many events were removed.
     pub events: u64,
+    /// How many throttles were removed, since their allowance had grown back.
+    pub throttles: u64,
     /// Where to go on; `None` where the sweep came to the end.
     pub next: Option<SessionId>,
 }

@@ -20,8 +20,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("../../migrations/sqlite/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("../../migrations/sqlite/0001_initial.sql") },
+    Migration { version: 2, name: "throttles", sql: include_str!("../../migrations/sqlite/0002_throttles.sql") },
+];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE migrations (
   version INTEGER PRIMARY KEY,

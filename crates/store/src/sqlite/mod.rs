@@ -17,6 +17,7 @@ mod rotation;
 mod rows;
 mod sessions;
 mod state;
+mod throttles;
 mod verbs;
 mod witness;
 mod writer;

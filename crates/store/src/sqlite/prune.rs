@@ -3,6 +3,7 @@
 use countersign_core::epochs::Epoch;
 use countersign_core::ids::SessionId;
 use countersign_core::sessions::state::{Session, Standing};
+use countersign_core::throttles::LONGEST_USAGE;
 use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
 
@@ -11,11 +12,19 @@ use crate::sqlite::rows::{execute, many, session_columns, standing_columns};
 use crate::sqlite::writer::Writing;
 use crate::verbs::{Pruned, Sweep};
 
-/// What a sweep found: read apart from the writer, which must not wait for it. What is dead stays dead, so it need
-/// not be asked again.
+/// Which throttles are of no more use, `?1` being the time and `?2` a time that no usage reaches unless a clock was ahead.
+macro_rules! grown_back {
+    () => {
+        "(spent_until <= ?1 OR spent_until > ?2)"
+    };
+}
+
+/// What a sweep found: read apart from the writer, which must not wait for it. A session that is dead stays so and need not be
+/// asked again; a throttle may have been charged since.
 pub(super) struct Candidates {
     sessions: Vec<SessionId>,
     next: Option<SessionId>,
+    throttles: Vec<[u8; 16]>,
 }
 
 pub(super) fn look(connection: &Connection, sweep: Sweep, now: Millis) -> StoreResult<Candidates> {
@@ -39,7 +48,10 @@ pub(super) fn look(connection: &Connection, sweep: Sweep, now: Millis) -> StoreR
     let next = found.last().filter(|_| full).map(|(id, _)| *id);
     let kept_from = now - sweep.keep_sessions;
     let sessions = found.into_iter().filter(|(_, since)| *since <= kept_from).map(|(id, _)| id).collect();
-    Ok(Candidates { sessions, next })
+    let sql = concat!("SELECT bucket FROM throttles WHERE ", grown_back!(), " LIMIT ?3");
+    let bounds = params![now.get(), (now + LONGEST_USAGE).get(), sweep.limit];
+    let throttles = many(connection, sql, bounds, |columns| columns.value())?;
+    Ok(Candidates { sessions, next, throttles })
 }
 
 /// The first moment at which nothing could be done with the session any more; it may be to come.
@@ -72,5 +84,10 @@ pub(super) fn sweep(writing: &Writing<'_>, candidates: &Candidates, sweep: Sweep
     let events = execute(connection, sql, params![kept_from.get(), writing.now.get(), sweep.limit])?;
     let kept_from = writing.now - sweep.keep_sessions;
     execute(connection, "DELETE FROM keys WHERE verifies_until <= ?1", [kept_from.get()])?;
-    Ok(Pruned { sessions: sessions as u64, events: events as u64, next: candidates.next })
+    let mut throttles = 0;
+    for bucket in &candidates.throttles {
+        let sql = concat!("DELETE FROM throttles WHERE bucket = ?3 AND ", grown_back!());
+        throttles += execute(connection, sql, params![writing.now.get(), (writing.now + LONGEST_USAGE).get(), bucket])?;
+    }
+    Ok(Pruned { sessions: sessions as u64, events: events as u64, throttles: throttles as u64, next: candidates.next })
 }

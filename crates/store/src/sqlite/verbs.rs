@@ -8,16 +8,17 @@ use countersign_core::events::{Event, EventKind, Origin, Revocation};
 use countersign_core::ids::{AccountId, ReaderId, SessionId};
 use countersign_core::keys::{KeyUse, StoredKey};
 use countersign_core::roles::Roles;
+use countersign_core::throttles::Usage;
 use tokio::sync::watch;
 
 use crate::sqlite::events::Record;
 use crate::sqlite::{
-    SqliteStore, accounts, ending, events, keys, passwords, prune, revocations, rotation, sessions, state,
+    SqliteStore, accounts, ending, events, keys, passwords, prune, revocations, rotation, sessions, state, throttles,
 };
 use crate::verbs::{
-    AccessDenied, Begin, Begun, Credentials, Ended, EventQuery, FeedPosition, ListedSession, NewAccount, NewKey,
-    NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered, Rotate, RotatedIn,
-    SessionAccount, Sweep,
+    AccessDenied, Begin, Begun, Bucket, Charge, Credentials, Ended, EventQuery, FeedPosition, ListedSession,
+    NewAccount, NewKey, NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered,
+    Rotate, RotatedIn, SessionAccount, Sweep,
 };
 use crate::{Store, StoreResult};
 
@@ -150,6 +151,15 @@ impl Store for SqliteStore {
 
     async fn add_keys(&self, keys: Vec<NewKey>, origin: Origin) -> StoreResult<bool> {
         self.writer.run(move |writing| keys::add(writing, keys, origin)).await
+    }
+
+    async fn throttle_usage(&self, buckets: &[Bucket]) -> StoreResult<Vec<Usage>> {
+        let buckets = buckets.to_vec();
+        self.readers.run(move |connection| throttles::usage(connection, &buckets)).await
+    }
+
+    async fn charge(&self, charges: Vec<Charge>) -> StoreResult<()> {
+        self.writer.run(move |writing| throttles::charge(writing, &charges)).await
     }
 
     async fn events(&self, query: EventQuery) -> StoreResult<Vec<Event>> {

@@ -87,6 +87,16 @@ macro_rules! conformance {
                     tell_who_and_from_where,
                     are_queried_by_account_kind_and_position,
                 }
+                throttles {
+                    charges_of_two_stores_add_up,
+                    racing_charges_are_all_counted,
+                    a_batch_counts_a_bucket_as_often_as_it_names_it,
+                    an_empty_batch_is_nothing,
+                    usage_is_bounded_however_often_it_is_charged,
+                    survive_a_restart,
+                    are_pruned_when_they_have_grown_back,
+                    are_pruned_in_steps_and_where_a_clock_was_ahead,
+                }
                 upkeep {
                     prunes_what_has_been_dead_for_long,
                     prunes_in_steps,

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
+use countersign_core::throttles::{Quota, Usage};
 use rusqlite::Connection;
 
-use super::{Place, register};
+use super::{Place, register, rotate, sign_in};
 use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{SchemaError, StoreError};
 use crate::sqlite::{SqliteStore, schema_version};
+use crate::verbs::{Bucket, Charge, RotatedIn};
 use crate::{Clock, Store as _};
 
 async fn made() -> Place {
@@ -36,10 +39,33 @@ fn altered(place: &Place) -> String {
 #[tokio::test]
 async fn is_migrated_once_and_says_how_far_it_is() {
     let place = made().await;
-    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 1, known: 1 });
+    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 2, known: 2 });
     let store = place.open();
-    assert_eq!(place.count("SELECT count(*) FROM migrations"), 1);
+    assert_eq!(place.count("SELECT count(*) FROM migrations"), 2);
     assert!(store.account(super::new_account(1).id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_database_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
+    let place = Place::new();
+    let store = place.open();
+    register(&store, 1).await;
+    let token = sign_in(&store, 1, 2).await;
+    store.close().await.unwrap();
+    place.raw().execute_batch("DROP TABLE throttles; DELETE FROM migrations WHERE version > 1").unwrap();
+    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 1, known: 2 });
+    assert!(matches!(
+        place.try_open(OpenMode::Inspect).unwrap_err(),
+        StoreError::Schema(SchemaError::Older { found: 1, known: 2 })
+    ));
+    let store = place.open();
+    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 2, known: 2 });
+    assert!(store.account(super::new_account(1).id).await.unwrap().is_some());
+    assert!(matches!(rotate(&store, &token).await, RotatedIn::Rotated(..)));
+    let bucket = Bucket::from_bytes(super::id(1));
+    let quota = Quota { burst: 3, refill: Duration::from_secs(10) };
+    store.charge(vec![Charge { bucket, quota }]).await.unwrap();
+    assert_ne!(store.throttle_usage(&[bucket]).await.unwrap(), [Usage::NONE]);
 }
 
 #[test]
@@ -55,7 +81,7 @@ fn of_many_that_start_at_once_one_migrates() {
         for start in starts {
             start.join().unwrap().unwrap();
         }
-        assert_eq!(place.count("SELECT count(*) FROM migrations"), 1);
+        assert_eq!(place.count("SELECT count(*) FROM migrations"), 2);
         assert_eq!(place.count("SELECT count(*) FROM auth_state"), 1);
     }
 }
@@ -64,12 +90,12 @@ fn of_many_that_start_at_once_one_migrates() {
 async fn a_newer_schema_is_refused_and_left_alone() {
     let place = made().await;
     place.raw().execute("INSERT INTO migrations VALUES (7, 'later', zeroblob(32), 0)", []).unwrap();
-    assert_eq!(refusal(&place), SchemaError::Newer { found: 7, known: 1 });
+    assert_eq!(refusal(&place), SchemaError::Newer { found: 7, known: 2 });
     assert!(matches!(
         place.try_open(OpenMode::Inspect).unwrap_err(),
-        StoreError::Schema(SchemaError::Newer { found: 7, known: 1 })
+        StoreError::Schema(SchemaError::Newer { found: 7, known: 2 })
     ));
-    assert_eq!(place.count("SELECT count(*) FROM migrations"), 2);
+    assert_eq!(place.count("SELECT count(*) FROM migrations"), 3);
 }
 
 #[tokio::test]
@@ -133,7 +159,7 @@ async fn to_look_makes_and_changes_nothing() {
     Connection::open(place.path()).unwrap().execute_batch("PRAGMA user_version = 0").unwrap();
     assert!(matches!(
         place.try_open(OpenMode::Inspect).unwrap_err(),
-        StoreError::Schema(SchemaError::Older { found: 0, known: 1 })
+        StoreError::Schema(SchemaError::Older { found: 0, known: 2 })
     ));
 
     let place = made().await;

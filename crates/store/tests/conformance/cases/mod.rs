@@ -10,4 +10,5 @@ pub(crate) mod readers;
 pub(crate) mod revocations;
 pub(crate) mod rotation;
 pub(crate) mod sessions;
+pub(crate) mod throttles;
 pub(crate) mod upkeep;

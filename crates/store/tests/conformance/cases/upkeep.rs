@@ -34,7 +34,7 @@ pub(crate) async fn prunes_what_has_been_dead_for_long<H: Harness>(world: World<
     world.advance(DAY - Duration::from_millis(1));
     // Revoked sessions count from the epoch that ended them, which is a millisecond ahead where two came in one millisecond.
     let pruned = world.store().prune(SWEEP).await.unwrap();
-    assert_eq!(pruned, Pruned { sessions: 0, events: 0, next: None }, "each is refused with its reason for a day");
+    assert_eq!(pruned, Pruned { sessions: 0, events: 0, throttles: 0, next: None }, "each is refused with its reason for a day");
     let reason = Dead::Ended(EndReason::Replayed);
     assert_eq!(world.rotate(&replayed.token).await, RotatedIn::Refused(Refusal::Dead(reason)));
 
