@@ -1,4 +1,67 @@
-//! What a database is opened for, and how far its schema has come: the same for every back-end.
+//! Databases of every kind, by one name: what each is opened for, and how far its schema has come.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::RestoredError;
+use crate::sqlite::{self, SqliteStore};
+use crate::{Clock, Store, StoreResult};
+
+/// Where a database is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// A SQLite file; its witness stands beside it.
+    Sqlite(PathBuf),
+}
+
+impl Database {
+    /// Opens it. What is missing is made, but to look ([`OpenMode::Inspect`]).
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`](crate::StoreError::Schema), [`StoreError::Restored`](crate::StoreError::Restored), or why it cannot be
+    /// used.
+    pub async fn open(&self, mode: OpenMode, clock: Clock) -> StoreResult<Arc<dyn Store>> {
+        match self {
+            Self::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, mode, clock)?)),
+        }
+    }
+
+    /// How far the schema has come, without changing anything; `None`: there is no database yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`](crate::StoreError::Schema), or why it cannot be read.
+    pub async fn schema_version(&self) -> StoreResult<Option<SchemaVersion>> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Ok(None),
+            Self::Sqlite(path) => sqlite::schema_version(path).map(Some),
+        }
+    }
+
+    /// Why it would be refused as restored, without changing anything; `None`: it is the one that was served last.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub async fn objection(&self) -> StoreResult<Option<RestoredError>> {
+        match self {
+            Self::Sqlite(path) => sqlite::objection(path),
+        }
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({self})")
+    }
+}
 
 /// What a database is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -160,4 +160,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Answers where the store can be read and locked for writing; a full disk is not noticed here.
     async fn ready(&self) -> StoreResult<()>;
+
+    /// Finishes what was begun and closes the database; the witness is up to date then. Verbs that come later are answered
+    /// with [`StoreError::Unavailable`].
+    async fn close(&self) -> StoreResult<()>;
 }

@@ -94,12 +94,8 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Finishes what was begun and closes the file; the witness is up to date then. Verbs that come later are answered with
-    /// [`StoreError::Unavailable`].
-    ///
-    /// # Errors
-    /// [`StoreError::Internal`] where a thread had died.
-    pub async fn close(&self) -> StoreResult<()> {
+    /// Ends the threads, and with them the connections: [`StoreError::Internal`] where one had died.
+    async fn end(&self) -> StoreResult<()> {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let (end_readers, end_writer) = (self.readers.closing(), self.writer.closing());
         let closed = tokio::task::spawn_blocking(move || {

@@ -182,4 +182,8 @@ impl Store for SqliteStore {
         self.readers.run(|connection| state::position(connection).map(|_| ())).await?;
         self.writer.run(state::try_write).await
     }
+
+    async fn close(&self) -> StoreResult<()> {
+        self.end().await
+    }
 }
