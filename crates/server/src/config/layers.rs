@@ -68,19 +68,23 @@ impl Layers {
     }
 
     fn add_toml(&mut self, path: &Path, text: &str) {
-        let at = |span: std::ops::Range<usize>| Source::File {
-            path: path.to_owned(),
-            line: Some(text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1),
-        };
+        let line = |offset: usize| text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
+        let at = |line: usize| Source::File { path: path.to_owned(), line: Some(line) };
         let (table, problems) = DeTable::parse_recoverable(text);
+        let mut broken = Vec::with_capacity(problems.len());
         for problem in problems {
             // The parser's own rendering quotes the line, which may hold a secret.
-            let source = at(problem.span().unwrap_or(0..0));
-            self.wrong("config", None, source, format!("is not TOML: {}", problem.message()));
+            let line = line(problem.span().unwrap_or(0..0).start);
+            self.wrong("config", None, at(line), format!("is not TOML: {}", problem.message()));
+            broken.push(line);
         }
         for (key, value) in table.into_inner() {
-            let source = at(key.span());
-            let key = key.into_inner();
+            let (first, last) = (line(key.span().start), line(value.span().end));
+            // What the parser made of lines that it told about is not judged again.
+            if broken.iter().any(|line| (first..=last).contains(line)) {
+                continue;
+            }
+            let (key, source) = (key.into_inner(), at(first));
             let Some(setting) = ALL.iter().find(|setting| setting.key == key) else {
                 let known = ALL.iter().map(|setting| setting.key);
                 let expected = unknown(nearest(&key, known), "settings stand at the top level of the file");

@@ -153,6 +153,18 @@ fn a_file_that_is_not_toml_is_told_by_line_and_never_quoted() {
     assert!(wrong.contains("audience") && wrong.contains("must be https"), "the rest is checked too: {wrong}");
     assert!(!wrong.contains("hunter2"), "{wrong}");
 
+    let count = |toml| load_from(toml, &[], &[]).unwrap_err().0.len();
+    for once in [
+        "listen = 127.0.0.1:5000",
+        "listen = \"x",
+        "audience = ",
+        "[server",
+        "cors_origins = [\n'a'",
+        "revocation_reader_secret = x",
+    ] {
+        assert_eq!(count(once), 1, "{once}");
+    }
+
     let twice = load_from("audience = 'a'\naudience = 'b'", &[], &[]).unwrap_err().to_string();
     assert!(twice.contains("line 2)\n      is not TOML: duplicate key"), "{twice}");
 }
