@@ -359,6 +359,7 @@ fn a_second_server_on_the_same_port_is_told_which_setting_is_in_its_way() {
     let (folder, other) = (Folder::new(), Folder::new());
     let server = Server::start(&folder);
     other.fails(&format!("--listen {}", server.address), 1, &format!("cannot listen on {} (listen)", server.address));
+    other.fails(&format!("--listen {}", server.address), 1, "choose another address with --listen");
     assert!(!other.path("data").exists(), "it did not touch the database");
 }
 

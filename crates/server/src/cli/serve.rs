@@ -1,6 +1,7 @@
 //! `countersign serve`: the server, from its settings to its end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use axum::Extension;
@@ -8,6 +9,7 @@ use axum::Router;
 use countersign_operations::accounts;
 
 use super::{Call, Failure};
+use crate::config::table::{self, Setting};
 use crate::config::{Environment, Settings};
 use crate::installation::Countersign;
 use crate::listener::{Listener, Shutdown, asked_to_stop};
@@ -24,8 +26,8 @@ pub(super) async fn run(call: &mut Call<'_>) -> Result<(), Failure> {
     let settings = loaded.settings.clone();
     telemetry::start_logs(settings.log_format, &settings.log_level).map_err(Failure::failed)?;
     // The ports first: a second server on them must not touch the database.
-    let api = bind("listen", settings.listen)?;
-    let metrics = settings.metrics_listen.map(|address| bind("metrics_listen", address)).transpose()?;
+    let api = bind(&table::LISTEN, settings.listen)?;
+    let metrics = settings.metrics_listen.map(|address| bind(&table::METRICS_LISTEN, address)).transpose()?;
     let handle = metrics.as_ref().map(|_| telemetry::start_metrics()).transpose().map_err(Failure::failed)?;
     let countersign = Countersign::open(loaded.listening_on(api.address())).await?;
     let outcome = async {
@@ -65,8 +67,17 @@ pub(super) async fn run(call: &mut Call<'_>) -> Result<(), Failure> {
     outcome.and(closed)
 }
 
-fn bind(setting: &str, address: std::net::SocketAddr) -> Result<Listener, Failure> {
-    Listener::bind(address).map_err(|error| Failure::failed(format!("cannot listen on {address} ({setting}): {error}")))
+fn bind(setting: &Setting, address: SocketAddr) -> Result<Listener, Failure> {
+    Listener::bind(address).map_err(|error| {
+        let name = setting.key;
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "; stop the program that has it, or choose another address",
+            io::ErrorKind::AddrNotAvailable => "; choose one of this machine, 0.0.0.0 or [::]",
+            io::ErrorKind::PermissionDenied => "; choose a port from 1024 on",
+            _ => return Failure::failed(format!("cannot listen on {address} ({name}): {error}")),
+        };
+        Failure::failed(format!("cannot listen on {address} ({name}): {error}{advice} with --{}", setting.flag()))
+    })
 }
 
 /// Registers for the signals, so that one which comes right after the ready line finds somebody who listens.
