@@ -14,7 +14,7 @@ use countersign::Countersign;
 use countersign::config::{self, Environment, Flags, LogFormat};
 use countersign::listener::{Listener, Shutdown, asked_to_stop};
 use countersign::telemetry;
-use countersign_bearer::Bearer;
+use countersign_bearer::{Bearer, BuildError};
 use http::HeaderValue;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -79,9 +79,24 @@ async fn beside(cli: &Cli) -> anyhow::Result<()> {
     if let Some(secret) = reader_secret(cli.reader_secret_file.as_deref())? {
         bearer = bearer.reader_key(secret.as_str());
     }
-    let bearer = bearer.build().with_context(|| format!("--authority {} cannot be trusted", cli.authority))?;
+    let bearer = bearer.build().map_err(|error| {
+        let wrong = wrong_setting(cli, &error);
+        anyhow::Error::new(error).context(wrong)
+    })?;
     let router = weather::router(bearer.clone(), cli.cors_origin.iter().cloned());
     serve(listener, router, &bearer).await
+}
+
+/// What of the command line or the environment is to be changed.
+fn wrong_setting(cli: &Cli, error: &BuildError) -> String {
+    match (error, &cli.reader_secret_file) {
+        (BuildError::AudienceMissing, _) => "--audience is empty".to_owned(),
+        (BuildError::ReaderKeyMalformed, Some(file)) => {
+            format!("--reader-secret-file {} does not hold the secret alone", file.display())
+        }
+        (BuildError::ReaderKeyMalformed, None) => format!("{READER_SECRET} is not the secret alone"),
+        _ => format!("--authority {} cannot be trusted", cli.authority),
+    }
 }
 
 /// One program, one port: the weather and the Countersign that it trusts.
