@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod database;
 pub mod error;
+pub mod postgres;
 pub mod sqlite;
 pub mod verbs;
 

@@ -15,6 +15,10 @@ use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_core::throttles::Quota;
 use countersign_core::time::Millis;
 
+/// How much longer than the longest access token the feed keeps a revocation of many. Where several write at once, a refresh that read
+/// the epochs before the revocation may hand out its token a moment after it.
+pub const REVOCATION_MARGIN: Duration = Duration::from_secs(60);
+
 /// An account to register; the id is drawn by the caller.
 #[derive(Clone, Debug)]
 pub struct NewAccount {

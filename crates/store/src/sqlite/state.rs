@@ -10,7 +10,7 @@ use crate::StoreResult;
 use crate::sqlite::migrate::new_incarnation;
 use crate::sqlite::rows::{corrupt, execute, execute_on_one, one};
 use crate::sqlite::writer::Writing;
-use crate::verbs::FeedPosition;
+use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 
 pub(super) fn position(connection: &Connection) -> StoreResult<FeedPosition> {
     one(connection, "SELECT incarnation, feed_seq, global_epoch FROM auth_state", [], |columns| columns.position())?
@@ -43,11 +43,11 @@ pub(super) fn next_incarnation(writing: &Writing<'_>) -> StoreResult<()> {
     )
 }
 
-/// When the last access token issued until now has expired, whoever holds it.
+/// When the last access token issued until now has expired, whoever holds it, and a little later: see [`REVOCATION_MARGIN`].
 pub(super) fn last_access_expiry(writing: &Writing<'_>) -> StoreResult<Millis> {
     let sql = "SELECT longest_access_lifetime FROM auth_state";
     let longest = one(writing.connection, sql, [], |columns| columns.counter())?.ok_or_else(missing)?;
-    Ok(writing.now + Duration::from_millis(longest))
+    Ok(writing.now + Duration::from_millis(longest) + REVOCATION_MARGIN)
 }
 
 /// Remembers a lifetime of access tokens where it is the longest so far.

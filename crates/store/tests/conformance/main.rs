@@ -3,10 +3,17 @@
 
 mod cases;
 mod harness;
+mod postgres_harness;
 mod suite;
 mod world;
 
 use harness::SqliteHarness;
+use postgres_harness::PostgresHarness;
 use suite::conformance;
 
 conformance!(sqlite, SqliteHarness);
+conformance!(
+    postgres,
+    PostgresHarness,
+    "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"
+);

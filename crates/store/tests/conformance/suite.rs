@@ -2,9 +2,9 @@
 
 /// Names every case once for a back-end: `sqlite::accounts::registers`.
 macro_rules! conformance {
-    ($backend:ident, $harness:ty) => {
+    ($backend:ident, $harness:ty $(, $needs:literal)?) => {
         mod $backend {
-            $crate::suite::cases! { $harness,
+            $crate::suite::cases! { $harness, [$($needs)?]
                 accounts {
                     registers_with_an_event,
                     an_authority_must_still_be_one_when_the_row_is_written,
@@ -106,6 +106,7 @@ macro_rules! conformance {
                 }
             }
             #[test]
+            $(#[ignore = $needs])?
             fn random_commands_agree_with_the_core() {
                 $crate::cases::random::agrees_with_the_core::<$harness>();
             }
@@ -114,18 +115,25 @@ macro_rules! conformance {
 }
 
 macro_rules! cases {
-    ($harness:ty, $($slice:ident { $($case:ident,)* })*) => {
+    ($harness:ty, $needs:tt $($slice:ident { $($case:ident,)* })*) => {
         $(mod $slice {
             #[allow(unused_imports, reason = "not every path of a harness begins at the root")]
             use super::super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn $case() {
-                let world = $crate::world::World::<$harness>::new().await;
-                $crate::cases::$slice::$case(world).await;
-            })*
+            $($crate::suite::case! { $harness, $needs, $slice, $case })*
         })*
         use super::*;
     };
 }
 
-pub(crate) use {cases, conformance};
+macro_rules! case {
+    ($harness:ty, [$($needs:literal)?], $slice:ident, $case:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        $(#[ignore = $needs])?
+        async fn $case() {
+            let world = $crate::world::World::<$harness>::new().await;
+            $crate::cases::$slice::$case(world).await;
+        }
+    };
+}
+
+pub(crate) use {case, cases, conformance};

@@ -9,7 +9,7 @@ use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::roles::Roles;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::Dead;
-use countersign_store::verbs::{AccessDenied, NewAccount, Registered, RotatedIn};
+use countersign_store::verbs::{AccessDenied, NewAccount, REVOCATION_MARGIN, Registered, RotatedIn};
 use tokio::task::JoinSet;
 
 use crate::harness::Harness;
@@ -110,7 +110,8 @@ pub(crate) async fn roles_change_claims_and_end_no_session<H: Harness>(world: Wo
     let feed = world.feed().await;
     assert_eq!(position.seq, 1);
     assert_eq!(feed[0].scope, RevocationScope::Account(alice.id, changed.claims_version));
-    assert_eq!(feed[0].expires_at, world.now() + Duration::from_secs(300), "when the last access token has expired");
+    let expires_at = world.now() + Duration::from_secs(300) + REVOCATION_MARGIN;
+    assert_eq!(feed[0].expires_at, expires_at, "when the last access token has expired");
     let event = world.last_event().await;
     assert_eq!((event.kind, event.account), (EventKind::RolesChanged, Some(alice.id)));
     assert_eq!(event.detail.as_deref(), Some("from User to Admin, User"));

@@ -12,7 +12,7 @@ use countersign_core::sessions::state::{Dead, EndReason, Ended, Epochs, Family, 
 use countersign_core::time::Millis;
 use countersign_store::verbs::{
     AccessDenied, Begin, Begun, Ended as End, FeedPosition, Granted, NewAccount, PasswordChange, PasswordWritten,
-    Receipt, ReceiptScope, Registered, Rotate, RotatedIn, SessionAccount,
+    REVOCATION_MARGIN, Receipt, ReceiptScope, Registered, Rotate, RotatedIn, SessionAccount,
 };
 
 /// An event as far as the model foresees it.
@@ -164,7 +164,7 @@ impl Model {
     pub(crate) fn revoke_account(&mut self, id: AccountId) -> Receipt {
         let before = self.held(id).session_epoch;
         let since = self.next_epoch(id);
-        self.publish(RevocationScope::Account(id, since), self.now + self.longest);
+        self.publish(RevocationScope::Account(id, since), self.now + self.longest + REVOCATION_MARGIN);
         self.events.push((EventKind::AccountRevoked, Some(id), None));
         Receipt { position: self.position, scope: ReceiptScope::Account(id), before, since, at: self.now }
     }
@@ -173,7 +173,7 @@ impl Model {
         let before = self.position.global_epoch;
         let since = before.next(self.now);
         self.position.global_epoch = since;
-        self.publish(RevocationScope::Everyone(since), self.now + self.longest);
+        self.publish(RevocationScope::Everyone(since), self.now + self.longest + REVOCATION_MARGIN);
         self.events.push((EventKind::EveryoneRevoked, None, None));
         Receipt { position: self.position, scope: ReceiptScope::Everyone, before, since, at: self.now }
     }
@@ -187,7 +187,7 @@ impl Model {
         account.roles = roles;
         account.claims_version = account.claims_version.next(now);
         let version = account.claims_version;
-        self.publish(RevocationScope::Account(id, version), self.now + self.longest);
+        self.publish(RevocationScope::Account(id, version), self.now + self.longest + REVOCATION_MARGIN);
         self.events.push((EventKind::RolesChanged, Some(id), None));
         self.position
     }
@@ -198,7 +198,7 @@ impl Model {
         }
         let since = self.next_epoch(id);
         self.held(id).account.disabled_at = Some(self.now);
-        self.publish(RevocationScope::Account(id, since), self.now + self.longest);
+        self.publish(RevocationScope::Account(id, since), self.now + self.longest + REVOCATION_MARGIN);
         self.events.push((EventKind::AccountDisabled, Some(id), None));
         self.position
     }
@@ -233,7 +233,7 @@ impl Model {
         let kind = if asked.expected.is_some() { EventKind::PasswordChanged } else { EventKind::PasswordSet };
         let Some(keep) = asked.keep else {
             let since = self.next_epoch(id);
-            self.publish(RevocationScope::Account(id, since), self.now + self.longest);
+            self.publish(RevocationScope::Account(id, since), self.now + self.longest + REVOCATION_MARGIN);
             self.events.push((kind, Some(id), None));
             return PasswordWritten::Done(self.position);
         };

@@ -7,7 +7,7 @@ use countersign_core::epochs::Epoch;
 use countersign_core::events::{EventKind, RevocationScope};
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::Dead;
-use countersign_store::verbs::{AccessDenied, Begun, Outstanding, RotatedIn};
+use countersign_store::verbs::{AccessDenied, Begun, Outstanding, REVOCATION_MARGIN, RotatedIn};
 use tokio::task::JoinSet;
 
 use crate::harness::{BEGINNING, Harness};
@@ -23,7 +23,7 @@ pub(crate) async fn an_account_s_sessions_end_at_once<H: Harness>(world: World<H
     assert!(receipt.since >= Epoch::new(world.now().get()));
     let feed = world.feed().await;
     assert_eq!((receipt.position.seq, feed[0].scope), (1, RevocationScope::Account(alice.id, receipt.since)));
-    assert_eq!(feed[0].expires_at, world.now() + LIFETIMES.access_token);
+    assert_eq!(feed[0].expires_at, world.now() + LIFETIMES.access_token + REVOCATION_MARGIN);
     let event = world.last_event().await;
     assert_eq!((event.kind, event.account, event.origin), (EventKind::AccountRevoked, Some(alice.id), STRANGER));
     assert_eq!(world.store().account(alice.id).await.unwrap().unwrap().claims_version, receipt.since);
@@ -125,14 +125,14 @@ pub(crate) async fn the_feed_is_kept_for_as_long_as_tokens_live<H: Harness>(worl
     world.sign_in(alice.id).await;
     world.store().revoke_account(alice.id, STRANGER).await.unwrap();
     world.store().revoke_everyone(STRANGER).await.unwrap();
-    let expected = world.now() + Duration::from_secs(7200);
+    let expected = world.now() + Duration::from_secs(7200) + REVOCATION_MARGIN;
     assert!(world.feed().await.iter().all(|entry| entry.expires_at == expected), "the longest lifetime there ever was");
     // A lifetime that a sign-in or a refresh uses counts by itself.
     let mut long = world.begin(alice.id);
     long.lifetimes.access_token = Duration::from_secs(9000);
     world.sign_in_with(long).await;
     world.store().revoke_everyone(STRANGER).await.unwrap();
-    assert_eq!(world.feed().await[2].expires_at, world.now() + Duration::from_secs(9000));
+    assert_eq!(world.feed().await[2].expires_at, world.now() + Duration::from_secs(9000) + REVOCATION_MARGIN);
 }
 
 pub(crate) async fn the_feed_is_read_in_pages<H: Harness>(world: World<H>) {

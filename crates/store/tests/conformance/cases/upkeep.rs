@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_core::events::EventKind;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::{Dead, EndReason};
-use countersign_store::verbs::{AccessDenied, Pruned, RotatedIn, Sweep};
+use countersign_store::verbs::{AccessDenied, Pruned, REVOCATION_MARGIN, RotatedIn, Sweep};
 
 use crate::harness::Harness;
 use crate::world::{LIFETIMES, STRANGER, World};
@@ -34,7 +34,11 @@ pub(crate) async fn prunes_what_has_been_dead_for_long<H: Harness>(world: World<
     world.advance(DAY - Duration::from_millis(1));
     // Revoked sessions count from the epoch that ended them, which is a millisecond ahead where two came in one millisecond.
     let pruned = world.store().prune(SWEEP).await.unwrap();
-    assert_eq!(pruned, Pruned { sessions: 0, events: 0, throttles: 0, next: None }, "each is refused with its reason for a day");
+    assert_eq!(
+        pruned,
+        Pruned { sessions: 0, events: 0, throttles: 0, next: None },
+        "each is refused with its reason for a day"
+    );
     let reason = Dead::Ended(EndReason::Replayed);
     assert_eq!(world.rotate(&replayed.token).await, RotatedIn::Refused(Refusal::Dead(reason)));
 
@@ -86,7 +90,7 @@ pub(crate) async fn prunes_old_events_and_no_feed_entry_that_matters<H: Harness>
     assert_eq!(world.store().prune(sweep).await.unwrap().events, 2);
     assert_eq!(world.kinds().await, [EventKind::AccountRevoked, EventKind::SignInRefused]);
     assert_eq!(world.store().revocations(0, 10).await.unwrap().len(), 1, "tokens that it kills may still live");
-    world.advance(DAY * 2);
+    world.advance(DAY * 2 + REVOCATION_MARGIN);
     assert_eq!(
         world.store().prune(Sweep { limit: 1, ..sweep }).await.unwrap().events,
         1,

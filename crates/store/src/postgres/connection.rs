@@ -1,0 +1,147 @@
+//! Connections: a pool of them, and one way to run a statement, with a pooler in between or without.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, Statement};
+
+use crate::StoreResult;
+use crate::error::StoreError;
+use crate::postgres::failures::{Fault, Outcome};
+use crate::postgres::rows::Bound;
+use crate::postgres::tls;
+use crate::postgres::url::PostgresUrl;
+
+/// How many connections a node has at the most, beside the one that listens.
+pub(super) const CONNECTIONS: usize = 16;
+/// How long a verb may wait for a free connection.
+const WAIT: Duration = Duration::from_millis(1000);
+/// How long a new connection may take.
+const CREATE: Duration = Duration::from_millis(1500);
+
+/// The connections of one node.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pool: Pool,
+    pooled: bool,
+}
+
+/// A statement and how it is to be run.
+pub(super) struct Prepared<'s> {
+    sql: &'s str,
+    statement: Option<Statement>,
+}
+
+/// One connection; it goes back to the pool when it is dropped.
+pub(super) struct Connection {
+    object: Object,
+    pooled: bool,
+}
+
+/// A parameter of a statement.
+pub(super) type Parameter<'p> = &'p dyn Bound;
+
+impl Connections {
+    pub(super) fn new(url: &PostgresUrl) -> StoreResult<Self> {
+        let mut config = url.config.clone();
+        if !url.pooled {
+            // For every transaction of the connection; a pooler would not pass it on.
+            let given = config.get_options().map_or_else(String::new, |options| format!("{options} "));
+            config.options(format!("{given}-c lock_timeout=1200 -c idle_in_transaction_session_timeout=5000"));
+        }
+        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, tls::connector(url)?, manager);
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(CREATE))
+            .recycle_timeout(Some(WAIT))
+            .build()
+            .map_err(|error| StoreError::Internal(error.to_string()))?;
+        Ok(Self { pool, pooled: url.pooled })
+    }
+
+    pub(super) async fn get(&self) -> Outcome<Connection> {
+        Ok(Connection { object: self.pool.get().await?, pooled: self.pooled })
+    }
+
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+impl Connection {
+    /// Makes a statement ready: without a pooler it is parsed and planned once for each connection.
+    pub(super) async fn prepare<'s>(&self, sql: &'s str, types: &[Type]) -> Outcome<Prepared<'s>> {
+        let statement = if self.pooled { None } else { Some(self.object.prepare_typed_cached(sql, types).await?) };
+        Ok(Prepared { sql, statement })
+    }
+
+    /// Runs what was made ready: its request is sent when this is polled for the first time.
+    pub(super) async fn run(&self, prepared: &Prepared<'_>, parameters: &[Parameter<'_>]) -> Outcome<Vec<Row>> {
+        let Some(statement) = &prepared.statement else {
+            return Ok(self.object.query_typed(prepared.sql, &typed(parameters)).await?);
+        };
+        Ok(self.object.query(statement, &values(parameters)).await?)
+    }
+
+    /// Every row that a statement gives.
+    pub(super) async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<Vec<Row>> {
+        let prepared = self.prepare(sql, &types(parameters)).await?;
+        self.run(&prepared, parameters).await
+    }
+
+    /// Runs a statement that gives no rows; how many it changed.
+    pub(super) async fn execute(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<u64> {
+        if self.pooled {
+            return Ok(self.object.execute_typed(sql, &typed(parameters)).await?);
+        }
+        let statement = self.object.prepare_typed_cached(sql, &types(parameters)).await?;
+        Ok(self.object.execute(&statement, &values(parameters)).await?)
+    }
+
+    /// Runs statements without parameters.
+    pub(super) async fn batch(&self, sql: &str) -> Outcome<()> {
+        Ok(self.object.batch_execute(sql).await?)
+    }
+
+    /// What begins a transaction. A lock that is held for long, or a node that stops in the middle, must not hold up the others.
+    pub(super) fn begin(&self) -> &'static str {
+        if self.pooled {
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 1200; \
+             SET LOCAL idle_in_transaction_session_timeout = 5000"
+        } else {
+            "BEGIN ISOLATION LEVEL READ COMMITTED"
+        }
+    }
+
+    /// Commits. Where the connection breaks meanwhile, nobody knows whether it did.
+    pub(super) async fn commit(&self) -> Outcome<()> {
+        self.object.batch_execute("COMMIT").await.map_err(|error| {
+            let broken = error.as_db_error().is_none();
+            match error.into() {
+                Fault::Again(error) if broken => Fault::Final(error),
+                fault => fault,
+            }
+        })
+    }
+
+    /// Gives the connection up: whatever is under way on it is rolled back by the server.
+    pub(super) fn discard(self) {
+        drop(Object::take(self.object));
+    }
+}
+
+fn types(parameters: &[Parameter<'_>]) -> Vec<Type> {
+    parameters.iter().map(|parameter| parameter.kind()).collect()
+}
+
+fn values<'p>(parameters: &[Parameter<'p>]) -> Vec<&'p (dyn ToSql + Sync)> {
+    parameters.iter().map(|parameter| parameter.as_sql()).collect()
+}
+
+fn typed<'p>(parameters: &[Parameter<'p>]) -> Vec<(&'p (dyn ToSql + Sync), Type)> {
+    parameters.iter().map(|parameter| (parameter.as_sql(), parameter.kind())).collect()
+}

@@ -1,0 +1,91 @@
+//! Ending single sessions: by their holder, by a change of the password, by a replay.
+
+use countersign_core::events::{EventKind, Origin, RevocationScope};
+use countersign_core::ids::{AccountId, SessionId};
+use countersign_core::sessions::state::{EndReason, alive};
+use countersign_core::time::Millis;
+
+use crate::postgres::events::Record;
+use crate::postgres::failures::Outcome;
+use crate::postgres::rows::{all, first, params, session_columns, standing_columns};
+use crate::postgres::writing::Writing;
+use crate::verbs::{Ended, FeedPosition};
+
+/// For whoever asks whether a session was revoked, and not whether its refresh token is still good.
+pub(super) const NEVER_IDLE: Millis = Millis::new(i64::MAX);
+
+pub(super) async fn end_one(writing: &Writing, ended: Ended, origin: Origin) -> Outcome<Option<FeedPosition>> {
+    let alive = hold_alive(writing, vec![ended.session], ended.account).await?;
+    if alive.is_empty() {
+        return Ok(None);
+    }
+    let record = Record::new(EventKind::SessionEnded, origin).detail(ended.reason.as_str());
+    end_with(writing, ended.account, ended.session, ended.reason, record).await.map(Some)
+}
+
+/// The sessions of an account that nothing has ended, held with their families; whether they were used lately does not matter,
+/// since their access tokens may still live. The account must be held: no session can begin meanwhile.
+pub(super) async fn hold_alive_of(writing: &Writing, account: AccountId) -> Outcome<Vec<SessionId>> {
+    let sql = "SELECT id FROM countersign.sessions WHERE account = $1 AND ended_at IS NULL ORDER BY id";
+    let sessions = all(&writing.rows(sql, params![account.as_uuid()]).await?, |columns| columns.session_id())?;
+    hold_alive(writing, sessions, account).await
+}
+
+/// Those of the sessions that are the account's and alive. No rotation can extend them until the end of the transaction.
+async fn hold_alive(writing: &Writing, sessions: Vec<SessionId>, account: AccountId) -> Outcome<Vec<SessionId>> {
+    let ids: Vec<_> = sessions.iter().map(SessionId::as_uuid).collect();
+    let sql = "SELECT id FROM countersign.families WHERE session = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+    writing.rows(sql, params![ids]).await?;
+    let sql = "SELECT id FROM countersign.sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+    writing.rows(sql, params![ids]).await?;
+    let sql = concat!(
+        "SELECT ",
+        session_columns!(),
+        ", ",
+        standing_columns!(),
+        " FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g \
+         WHERE s.id = ANY($1) AND s.account = $2 ORDER BY s.id"
+    );
+    let rows = writing.rows(sql, params![ids, account.as_uuid()]).await?;
+    let found = all(&rows, |columns| Ok((columns.session()?, columns.standing()?)))?;
+    let alive = |(session, standing): &(_, _)| alive(session, NEVER_IDLE, standing, writing.now).is_ok();
+    Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
+}
+
+/// Ends a session that is alive and held, with its event; the feed is told where an access token of it may still live.
+pub(super) async fn end_where_it_matters(
+    writing: &Writing,
+    account: AccountId,
+    session: SessionId,
+    reason: EndReason,
+    origin: Origin,
+) -> Outcome<()> {
+    let record = Record::new(EventKind::SessionEnded, origin).account(account).session(session).detail(reason.as_str());
+    let expires_at = close(writing, session, reason).await?;
+    if expires_at <= writing.now {
+        return record.write(writing).await;
+    }
+    record.publish(writing, RevocationScope::Session(session), expires_at).await.map(|_| ())
+}
+
+/// Ends a session that is alive and whose families are held; the given event is the entry of the feed.
+pub(super) async fn end_with(
+    writing: &Writing,
+    account: AccountId,
+    session: SessionId,
+    reason: EndReason,
+    record: Record,
+) -> Outcome<FeedPosition> {
+    let expires_at = close(writing, session, reason).await?;
+    record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at).await
+}
+
+/// Marks a session as ended; when its newest access token expires.
+async fn close(writing: &Writing, session: SessionId, reason: EndReason) -> Outcome<Millis> {
+    let sql = "SELECT max(access_expires_at) FROM countersign.families WHERE session = $1";
+    let rows = writing.rows(sql, params![session.as_uuid()]).await?;
+    let expires_at = first(&rows, |columns| columns.maybe_millis())?.flatten();
+    let sql = "UPDATE countersign.sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
+    writing.execute_on_one(sql, params![session.as_uuid(), writing.now.get(), reason.as_str()]).await?;
+    Ok(expires_at.unwrap_or(writing.now))
+}

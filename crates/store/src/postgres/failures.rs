@@ -1,0 +1,139 @@
+//! What PostgreSQL says went wrong, in the words of the store.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::error::{Constraint, StoreError};
+
+/// Why a transaction came to nothing. Nothing of it was written.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It may work when the whole transaction is tried again at once; the error is for the case that it never does.
+    Again(StoreError),
+    /// It is as it is.
+    Final(StoreError),
+}
+
+/// The result of a step of a transaction.
+pub(super) type Outcome<T> = Result<T, Fault>;
+
+impl Fault {
+    pub(super) fn into_error(self) -> StoreError {
+        match self {
+            Self::Again(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(refusal) => from_refusal(refusal),
+            // The connection broke before anything was committed: another one may work.
+            None if error.is_closed() || is_input_output(&error) => Self::Again(StoreError::Unavailable(told(&error))),
+            None => Self::Final(StoreError::Internal(told(&error))),
+        }
+    }
+}
+
+impl From<PoolError> for Fault {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => match Self::from(error) {
+                // To make a connection at once again helps nobody.
+                Self::Again(error) => Self::Final(error),
+                // Not even a connection: whatever the reason, the database cannot be used now.
+                Self::Final(error) => Self::Final(StoreError::Unavailable(reason(error))),
+            },
+            PoolError::Timeout(_) => Self::Final(StoreError::Unavailable(
+                "no connection to the database was free or answered in time".to_owned(),
+            )),
+            PoolError::Closed => Self::Final(StoreError::Unavailable("the store is closed".to_owned())),
+            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                Self::Final(StoreError::Internal("the pool of connections is not set up".to_owned()))
+            }
+        }
+    }
+}
+
+fn reason(error: StoreError) -> String {
+    match error {
+        StoreError::Unavailable(reason) | StoreError::Internal(reason) | StoreError::Corrupt(reason) => reason,
+        other => other.to_string(),
+    }
+}
+
+fn from_refusal(refusal: &DbError) -> Fault {
+    let state = refusal.code();
+    let text = refused(refusal);
+    if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED {
+        return Fault::Again(StoreError::Unavailable(text));
+    }
+    // After a failover the connection may lead to a server that only reads, and after a migration to plans of another schema.
+    if *state == SqlState::READ_ONLY_SQL_TRANSACTION || text.contains("cached plan must not change result type") {
+        return Fault::Again(StoreError::Unavailable(text));
+    }
+    if *state == SqlState::INVALID_SQL_STATEMENT_NAME || *state == SqlState::DUPLICATE_PSTATEMENT {
+        let hint =
+            "behind a pooler that hands every transaction to another connection, add pgbouncer=true to database_url";
+        return Fault::Final(StoreError::Unavailable(format!("{text}: {hint}")));
+    }
+    if *state == SqlState::UNIQUE_VIOLATION {
+        return Fault::Final(StoreError::Conflict(Constraint::Identity));
+    }
+    if *state == SqlState::FOREIGN_KEY_VIOLATION {
+        return Fault::Final(StoreError::Conflict(Constraint::Reference));
+    }
+    if *state == SqlState::QUERY_CANCELED
+        || *state == SqlState::LOCK_NOT_AVAILABLE
+        || *state == SqlState::INSUFFICIENT_PRIVILEGE
+    {
+        return Fault::Final(StoreError::Unavailable(text));
+    }
+    match state.code().get(..2) {
+        // A server that shuts down or crashed ends its connections in the middle.
+        Some("57" | "08") => Fault::Again(StoreError::Unavailable(text)),
+        Some("53" | "54" | "58" | "28" | "3D" | "25") => Fault::Final(StoreError::Unavailable(text)),
+        Some("XX") => Fault::Final(StoreError::Corrupt(text)),
+        _ => Fault::Final(StoreError::Internal(text)),
+    }
+}
+
+/// What the server says, without the values of rows that its detail may show.
+fn refused(refusal: &DbError) -> String {
+    let mut text = format!("PostgreSQL says: {} ({})", refusal.message(), refusal.code().code());
+    if let Some(hint) = refusal.hint() {
+        let _ = write!(text, "; {hint}");
+    }
+    text
+}
+
+fn is_input_output(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|source| source.is::<std::io::Error>())
+}
+
+/// An error of the driver with its causes.
+pub(super) fn told(error: &tokio_postgres::Error) -> String {
+    if let Some(refusal) = error.as_db_error() {
+        return refused(refusal);
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            let _ = write!(text, ": {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! The hot rows: one family each, written as the core left it.
+
+use countersign_core::ids::SessionId;
+use countersign_core::sessions::recent::Mark;
+use countersign_core::sessions::state::Family;
+use uuid::Uuid;
+
+use crate::postgres::failures::Outcome;
+use crate::postgres::rows::params;
+use crate::postgres::writing::Writing;
+
+/// Writes the family of a session that begins.
+pub(super) async fn insert(writing: &Writing, session: SessionId, family: &Family) -> Outcome<()> {
+    let sql = "INSERT INTO countersign.families (id, session, client, generation, current_hash, idle_expires_at, \
+               access_expires_at, reissues, reissue_streak) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)";
+    let parameters = params![
+        family.id.as_uuid(),
+        session.as_uuid(),
+        family.client.as_str(),
+        i64::from(family.generation),
+        family.current.as_bytes().as_slice(),
+        family.idle_expires_at.get(),
+        family.access_expires_at.get(),
+    ];
+    writing.execute(sql, parameters).await?;
+    Ok(())
+}
+
+/// Families as the core left them, and the generation that it had seen of each; one statement writes them all.
+#[derive(Default)]
+pub(super) struct Advance {
+    ids: Vec<Uuid>,
+    seen: Vec<i64>,
+    generation: Vec<i64>,
+    current_hash: Vec<Vec<u8>>,
+    previous_hash: Vec<Option<Vec<u8>>>,
+    nonce: Vec<Option<Vec<u8>>>,
+    retry_hash: Vec<Option<Vec<u8>>>,
+    rotated_at: Vec<Option<i64>>,
+    idle_expires_at: Vec<i64>,
+    access_expires_at: Vec<i64>,
+    reissues: Vec<i64>,
+    reissue_streak: Vec<i64>,
+    older: Marks,
+    newer: Marks,
+}
+
+#[derive(Default)]
+struct Marks {
+    generation: Vec<Option<i64>>,
+    at: Vec<Option<i64>>,
+}
+
+impl Marks {
+    fn push(&mut self, mark: Option<Mark>) {
+        self.generation.push(mark.map(|mark| i64::from(mark.generation)));
+        self.at.push(mark.map(|mark| mark.at.get()));
+    }
+}
+
+impl Advance {
+    pub(super) fn push(&mut self, family: &Family, seen: u32) {
+        let last = family.last.as_ref();
+        self.ids.push(family.id.as_uuid());
+        self.seen.push(i64::from(seen));
+        self.generation.push(i64::from(family.generation));
+        self.current_hash.push(family.current.as_bytes().to_vec());
+        self.previous_hash.push(last.map(|last| last.previous.as_bytes().to_vec()));
+        self.nonce.push(last.map(|last| last.nonce.to_vec()));
+        self.retry_hash.push(last.and_then(|last| last.retry.as_ref()).map(|retry| retry.as_bytes().to_vec()));
+        self.rotated_at.push(last.map(|last| last.rotated_at.get()));
+        self.idle_expires_at.push(family.idle_expires_at.get());
+        self.access_expires_at.push(family.access_expires_at.get());
+        self.reissues.push(i64::from(family.reissues));
+        self.reissue_streak.push(i64::from(family.reissue_streak));
+        self.older.push(family.recent.older);
+        self.newer.push(family.recent.newer);
+    }
+
+    /// Writes them; only the generation that the core has seen may be replaced.
+    pub(super) async fn write(self, writing: &Writing) -> Outcome<()> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let sql = "UPDATE countersign.families f SET generation = u.generation, current_hash = u.current_hash, \
+                   previous_hash = u.previous_hash, nonce = u.nonce, retry_hash = u.retry_hash, rotated_at = u.rotated_at, \
+                   idle_expires_at = u.idle_expires_at, access_expires_at = u.access_expires_at, reissues = u.reissues, \
+                   reissue_streak = u.reissue_streak, older_generation = u.older_generation, older_at = u.older_at, \
+                   newer_generation = u.newer_generation, newer_at = u.newer_at \
+                   FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+                   AS u (id, seen, generation, current_hash, previous_hash, nonce, retry_hash, rotated_at, idle_expires_at, \
+                   access_expires_at, reissues, reissue_streak, older_generation, older_at, newer_generation, newer_at) \
+                   WHERE f.id = u.id AND f.generation = u.seen";
+        let count = self.ids.len() as u64;
+        let parameters = params![
+            self.ids,
+            self.seen,
+            self.generation,
+            self.current_hash,
+            self.previous_hash,
+            self.nonce,
+            self.retry_hash,
+            self.rotated_at,
+            self.idle_expires_at,
+            self.access_expires_at,
+            self.reissues,
+            self.reissue_streak,
+            self.older.generation,
+            self.older.at,
+            self.newer.generation,
+            self.newer.at,
+        ];
+        writing.execute_on(count, sql, parameters).await
+    }
+}

@@ -1,0 +1,153 @@
+//! Migrations: numbered, forward only, each applied once and never changed afterwards.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use countersign_core::epochs::Epoch;
+use countersign_core::time::Millis;
+use uuid::Uuid;
+
+use crate::database::SchemaVersion;
+use crate::error::{SchemaError, StoreError};
+use crate::postgres::connection::Connection;
+use crate::postgres::failures::{Fault, Outcome};
+use crate::postgres::rows::{all, database_time, first, params};
+use crate::{Clock, StoreResult};
+
+struct Migration {
+    version: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("../../migrations/postgres/0001_initial.sql") },
+    Migration { version: 2, name: "throttles", sql: include_str!("../../migrations/postgres/0002_throttles.sql") },
+];
+
+/// Several nodes may make it at the same moment: what one finds half made it tries again.
+const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS countersign.migrations (
+  version bigint PRIMARY KEY,
+  name text NOT NULL,
+  checksum bytea NOT NULL,
+  applied_at bigint NOT NULL
+)";
+
+const fn known() -> u32 {
+    MIGRATIONS[MIGRATIONS.len() - 1].version
+}
+
+/// Brings the schema up to date. Of several nodes that start at once, one does, and the others wait for it.
+pub(super) async fn run(connection: &Connection, clock: &Clock) -> Outcome<()> {
+    if version(connection).await?.is_current() {
+        return Ok(());
+    }
+    make_table(connection).await?;
+    connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    match migrate(connection, clock).await {
+        Ok(()) => connection.commit().await,
+        Err(fault) => {
+            // The error that is told is the one that came first.
+            let _ = connection.batch("ROLLBACK").await;
+            Err(fault)
+        }
+    }
+}
+
+async fn make_table(connection: &Connection) -> Outcome<()> {
+    // Asked first: a role that owns the schema need not have the right to make one.
+    let sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'countersign'";
+    if connection.rows(sql, &[]).await?.is_empty() {
+        tolerant(connection.batch("CREATE SCHEMA IF NOT EXISTS countersign").await)?;
+    }
+    tolerant(connection.batch(MIGRATIONS_TABLE).await)?;
+    // The row that a migration holds: version 0 is nothing.
+    let sql = "INSERT INTO countersign.migrations (version, name, checksum, applied_at) \
+               VALUES (0, 'lock', ''::bytea, 0) ON CONFLICT DO NOTHING";
+    connection.execute(sql, &[]).await?;
+    Ok(())
+}
+
+/// IF NOT EXISTS looks before it locks, so of two that make a thing at once one may be told that it is a duplicate.
+fn tolerant(outcome: Outcome<()>) -> Outcome<()> {
+    match outcome {
+        Err(Fault::Final(StoreError::Conflict(_))) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+async fn migrate(connection: &Connection, clock: &Clock) -> Outcome<()> {
+    connection.batch("SET LOCAL lock_timeout = 60000").await?;
+    connection.rows("SELECT version FROM countersign.migrations WHERE version = 0 FOR UPDATE", &[]).await?;
+    let applied = applied(connection).await?;
+    let now = match clock {
+        Clock::System => {
+            let rows = connection.rows(concat!("SELECT ", database_time!()), &[]).await?;
+            first(&rows, |columns| columns.millis())?.unwrap_or(Millis::new(0))
+        }
+        Clock::Manual(_) => clock.now(),
+    };
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
+        connection.batch(migration.sql).await?;
+        let sql = "INSERT INTO countersign.migrations (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
+        let (version, checksum) = (i64::from(migration.version), checksum(migration));
+        connection.execute(sql, params![version, migration.name, checksum.as_slice(), now.get()]).await?;
+    }
+    if applied == 0 {
+        // An epoch that follows the clock: what another database issued before this one was made is dead here.
+        let sql = "INSERT INTO countersign.auth_state (one, incarnation, global_epoch, feed_seq, longest_access_lifetime) \
+                   VALUES (1, $1, $2, 0, 0)";
+        connection.execute(sql, params![new_incarnation()?, Epoch::new(0).next(now).get()]).await?;
+    }
+    Ok(())
+}
+
+/// How far the schema has come, after checking what was applied.
+pub(super) async fn version(connection: &Connection) -> Outcome<SchemaVersion> {
+    Ok(SchemaVersion { applied: applied(connection).await?, known: known() })
+}
+
+/// Checks that the schema is the one of this program.
+pub(super) async fn verify(connection: &Connection) -> Outcome<()> {
+    let version = version(connection).await?;
+    if version.is_current() {
+        return Ok(());
+    }
+    Err(StoreError::from(SchemaError::Older { found: version.applied, known: version.known }).into())
+}
+
+/// The newest migration that was applied; 0 for an empty database.
+async fn applied(connection: &Connection) -> Outcome<u32> {
+    let sql = "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = 'countersign' AND c.relkind IN ('r', 'p')";
+    let tables = all(&connection.rows(sql, &[]).await?, |columns| columns.value::<String>())?;
+    if !tables.iter().any(|table| table == "migrations") {
+        return if tables.is_empty() { Ok(0) } else { Err(StoreError::from(SchemaError::Foreign).into()) };
+    }
+    let sql = "SELECT version, checksum FROM countersign.migrations WHERE version > 0 ORDER BY version";
+    let rows = all(&connection.rows(sql, &[]).await?, |columns| Ok((columns.counter()?, columns.value::<Vec<u8>>()?)))?;
+    let newest = rows.last().map_or(0, |(version, _)| u32::try_from(*version).unwrap_or(u32::MAX));
+    if newest > known() {
+        return Err(StoreError::from(SchemaError::Newer { found: newest, known: known() }).into());
+    }
+    for (row, migration) in rows.iter().zip(MIGRATIONS) {
+        if row.0 != u64::from(migration.version) || row.1 != checksum(migration) {
+            let what = format!("migration {} is not the one that this program has", migration.version);
+            return Err(StoreError::from(SchemaError::Altered { what }).into());
+        }
+    }
+    Ok(newest)
+}
+
+fn checksum(migration: &Migration) -> [u8; 32] {
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest(&SHA256, migration.sql.as_bytes()).as_ref());
+    sum
+}
+
+/// The name of a history of the database, or of a node, that nobody has had.
+#[expect(clippy::disallowed_methods, reason = "the one place where this back-end draws randomness")]
+pub(super) fn new_incarnation() -> StoreResult<Uuid> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| StoreError::Internal("the operating system has no randomness to give".to_owned()))?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}

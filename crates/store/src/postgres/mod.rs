@@ -1,0 +1,205 @@
+//! The back-end for several nodes: one PostgreSQL database, of which each node remembers what it was promised.
+
+mod accounts;
+mod batches;
+mod connection;
+mod ending;
+mod events;
+mod failures;
+mod families;
+mod keys;
+mod listener;
+mod migrate;
+mod node;
+mod passwords;
+mod prune;
+mod restores;
+mod revocations;
+mod rotation;
+mod rows;
+mod sessions;
+mod state;
+mod throttles;
+mod tls;
+mod url;
+mod verbs;
+mod witness;
+mod writing;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+pub use url::{InvalidPostgresUrl, PostgresUrl};
+
+use crate::database::{OpenMode, SchemaVersion};
+use crate::error::{RestoredError, StoreError};
+use crate::postgres::batches::Batches;
+use crate::postgres::connection::{Connection, Connections};
+use crate::postgres::failures::{Fault, Outcome};
+use crate::postgres::node::{Memory, Node};
+use crate::postgres::rows::{first, params};
+use crate::postgres::witness::{Testimony, Witness};
+use crate::postgres::writing::{Base, Tries, patiently};
+use crate::{Clock, StoreResult};
+
+/// How long a start waits, for another node that migrates as well.
+const START: Duration = Duration::from_secs(90);
+
+/// A store in a PostgreSQL database, which other nodes may use at the same time.
+pub struct PostgresStore {
+    base: Arc<Base>,
+    batches: Batches,
+    /// What runs beside the verbs; it ends with the store.
+    tasks: Mutex<JoinSet<()>>,
+    witness: Witness,
+    witnessed: bool,
+    shown: String,
+}
+
+impl PostgresStore {
+    /// Opens the database. Its tables are made where they are missing, unless it is only to be looked at. `witness` is the file in
+    /// which this node remembers how far the database had come.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`], [`StoreError::Restored`], or why the database cannot be reached.
+    pub async fn open(url: &PostgresUrl, witness: &Path, mode: OpenMode, clock: Clock) -> StoreResult<Self> {
+        let connections = Connections::new(url)?;
+        let witness = Witness::at(witness);
+        let starting = patiently(START, async {
+            let mut tries = Tries::default();
+            loop {
+                let outcome = match connections.get().await {
+                    Ok(connection) => prepare(&connection, &witness, mode, &clock).await,
+                    Err(fault) => Err(fault),
+                };
+                match outcome {
+                    Ok(node) => break Ok(node),
+                    Err(fault) => tries.again(fault).await?,
+                }
+            }
+        });
+        let node = Arc::new(starting.await.map_err(|error| named(url, error))?);
+        let base = Arc::new(Base { connections, node: Arc::clone(&node), clock });
+        let mut tasks = JoinSet::new();
+        let batches = Batches::start(&base, &mut tasks);
+        let witnessed = mode == OpenMode::Serve;
+        if witnessed {
+            let testimony = Testimony::of(node.id, node.memory());
+            if let Err(error) = listener::write(&witness, &testimony).await {
+                tracing::warn!(%error, "without it, a restart does not notice that the database lost something meanwhile");
+            }
+            tasks.spawn(listener::testify(witness.clone(), Arc::clone(&node)));
+            if !url.pooled {
+                tasks.spawn(listener::listen(url.clone(), node));
+            }
+        }
+        Ok(Self { base, batches, tasks: Mutex::new(tasks), witness, witnessed, shown: url.to_string() })
+    }
+
+    async fn testify(&self) -> StoreResult<()> {
+        let node = &self.base.node;
+        listener::write(&self.witness, &Testimony::of(node.id, node.memory())).await
+    }
+
+    async fn end(&self) -> StoreResult<()> {
+        let witnessed = if self.witnessed && self.base.node.check().is_ok() { self.testify().await } else { Ok(()) };
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.base.connections.close();
+        witnessed
+    }
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PostgresStore({})", self.shown)
+    }
+}
+
+/// Why this database would be refused as restored; `None`: it goes on from what this node remembers. Nothing is changed.
+///
+/// # Errors
+/// Why the database cannot be read.
+pub async fn objection(url: &PostgresUrl, witness: &Path) -> StoreResult<Option<RestoredError>> {
+    let witness = Witness::at(witness);
+    let asked = async {
+        let connection = Connections::new(url)?.get().await?;
+        migrate::verify(&connection).await?;
+        witness.objection(&connection).await
+    };
+    patiently(START, async { asked.await.map_err(Fault::into_error) }).await.map_err(|error| named(url, error))
+}
+
+/// How far the schema of this database has come: `migrate --check`. Nothing is changed.
+///
+/// # Errors
+/// [`StoreError::Schema`], or why the database cannot be read.
+pub async fn schema_version(url: &PostgresUrl) -> StoreResult<SchemaVersion> {
+    let asked = async {
+        let connection = Connections::new(url)?.get().await?;
+        migrate::version(&connection).await
+    };
+    patiently(START, async { asked.await.map_err(Fault::into_error) }).await.map_err(|error| named(url, error))
+}
+
+/// The error, with the database that it is about.
+fn named(url: &PostgresUrl, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(reason) => StoreError::Unavailable(format!("{url}: {reason}")),
+        other => other,
+    }
+}
+
+/// Makes the database ready and finds out what this node has to remember of it.
+async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clock: &Clock) -> Outcome<Node> {
+    match mode {
+        OpenMode::Inspect => migrate::verify(connection).await?,
+        OpenMode::Serve | OpenMode::Maintain => migrate::run(connection, clock).await?,
+    }
+    let mut id = migrate::new_incarnation()?;
+    if mode == OpenMode::Serve {
+        if let Some(objection) = witness.objection(connection).await? {
+            return Err(StoreError::from(objection).into());
+        }
+        if let Some(testimony) = witness.read()? {
+            id = testimony.node;
+        }
+        warn_of_lost_commits(connection).await?;
+    }
+    let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
+    let rows = connection.rows(sql, params![]).await?;
+    let mut position = first(&rows, |columns| columns.position())?.ok_or_else(state::missing)?;
+    if mode == OpenMode::Maintain
+        && let Ok(Some(testimony)) = witness.read()
+    {
+        // What the node saw last must not be given out again by a history that is accepted.
+        let seen = testimony.position();
+        position.seq = position.seq.max(seen.seq);
+        position.global_epoch = position.global_epoch.max(seen.global_epoch);
+    }
+    let mut lanes = vec![0; connection::CONNECTIONS];
+    for (lane, seq) in witness::lanes(connection, id).await? {
+        if let Some(known) = usize::try_from(lane).ok().and_then(|lane| lanes.get_mut(lane)) {
+            *known = seq;
+        }
+    }
+    Ok(Node::new(id, Memory { position, lanes }, witness.shown()))
+}
+
+/// A database that answers before a commit is on disk loses some when it crashes; that is the operator's to decide, and to know.
+async fn warn_of_lost_commits(connection: &Connection) -> Outcome<()> {
+    let rows = connection.rows("SELECT current_setting('synchronous_commit'), current_setting('fsync')", &[]).await?;
+    let settings = first(&rows, |columns| Ok((columns.value::<String>()?, columns.value::<String>()?)))?;
+    if let Some((synchronous_commit, fsync)) = settings
+        && (synchronous_commit == "off" || fsync == "off")
+    {
+        tracing::warn!(
+            synchronous_commit,
+            fsync,
+            "PostgreSQL answers before a commit is on disk: when it crashes, changes that were acknowledged are lost"
+        );
+    }
+    Ok(())
+}

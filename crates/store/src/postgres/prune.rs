@@ -1,0 +1,104 @@
+//! Pruning: what nobody will ask for any more, in small steps, by one node at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::epochs::Epoch;
+use countersign_core::ids::SessionId;
+use countersign_core::sessions::state::{Session, Standing};
+use countersign_core::throttles::LONGEST_USAGE;
+use countersign_core::time::Millis;
+use uuid::Uuid;
+
+use crate::StoreResult;
+use crate::postgres::connection::Connection;
+use crate::postgres::failures::Outcome;
+use crate::postgres::rows::{all, database_time, params, session_columns, standing_columns};
+use crate::postgres::writing::{Base, LONG_PATIENCE, Writing, read, transact};
+use crate::verbs::{Pruned, Sweep};
+
+/// For how long after its last step a node is the one that prunes.
+const TURN: Duration = Duration::from_secs(30);
+
+/// What a sweep found. What is dead stays dead, so it need not be asked again.
+struct Candidates {
+    sessions: Vec<SessionId>,
+    next: Option<SessionId>,
+}
+
+pub(super) async fn prune(base: &Arc<Base>, sweep: Sweep) -> StoreResult<Pruned> {
+    if !transact!(base, |writing| take_turn(&writing))? {
+        return Ok(Pruned { sessions: 0, events: 0, throttles: 0, next: None });
+    }
+    let candidates = read!(base, LONG_PATIENCE, |connection| look(base, &connection, sweep))?;
+    transact!(base, |writing| remove(&writing, &candidates, sweep))
+}
+
+/// Whether this node is the one that prunes.
+async fn take_turn(writing: &Writing) -> Outcome<bool> {
+    let sql =
+        "UPDATE countersign.auth_state SET pruner = $1, pruner_until = $2 WHERE pruner = $1 OR pruner_until <= $3";
+    let until = writing.now + TURN;
+    Ok(writing.execute(sql, params![writing.base.node.id, until.get(), writing.now.get()]).await? == 1)
+}
+
+async fn look(base: &Base, connection: &Connection, sweep: Sweep) -> Outcome<Candidates> {
+    let sql = concat!(
+        "SELECT ",
+        database_time!(),
+        ", ",
+        session_columns!(),
+        ", ",
+        standing_columns!(),
+        ", a.disabled_at, (SELECT max(greatest(f.idle_expires_at, f.access_expires_at)) FROM countersign.families f \
+         WHERE f.session = s.id) FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account \
+         CROSS JOIN countersign.auth_state g WHERE s.id > $1 ORDER BY s.id LIMIT $2"
+    );
+    let after = sweep.after.map_or(Uuid::nil(), |after| after.as_uuid());
+    let rows = connection.rows(sql, params![after, i64::from(sweep.limit)]).await?;
+    let found = all(&rows, |columns| {
+        let now = base.settle(columns.millis()?);
+        let (session, standing) = (columns.session()?, columns.standing()?);
+        let (disabled_at, idle_at) = (columns.maybe_millis()?, columns.maybe_millis()?);
+        let dead_since = dead_since(&session, &standing, disabled_at, idle_at.unwrap_or(session.expires_at));
+        Ok((session.id, dead_since <= now - sweep.keep_sessions))
+    })?;
+    let full = found.len() >= sweep.limit as usize;
+    let next = found.last().filter(|_| full).map(|(id, _)| *id);
+    let sessions = found.into_iter().filter(|(_, over)| *over).map(|(id, _)| id).collect();
+    Ok(Candidates { sessions, next })
+}
+
+/// The first moment at which nothing could be done with the session any more; it may be to come.
+fn dead_since(session: &Session, standing: &Standing, disabled_at: Option<Millis>, idle_at: Millis) -> Millis {
+    // An epoch is never behind the clock by which it was taken, so it tells when at the latest the revocation was.
+    let behind = |born: Epoch, now: Epoch| (born < now).then(|| Millis::new(now.get()));
+    [
+        session.ended.map(|ended| ended.at),
+        disabled_at,
+        behind(session.born.session, standing.epochs.session),
+        behind(session.born.global, standing.epochs.global),
+        Some(idle_at),
+    ]
+    .into_iter()
+    .flatten()
+    .fold(session.expires_at, Ord::min)
+}
+
+async fn remove(writing: &Writing, candidates: &Candidates, sweep: Sweep) -> Outcome<Pruned> {
+    let ids: Vec<Uuid> = candidates.sessions.iter().map(SessionId::as_uuid).collect();
+    writing.execute("DELETE FROM countersign.families WHERE session = ANY($1)", params![ids]).await?;
+    let sessions = writing.execute("DELETE FROM countersign.sessions WHERE id = ANY($1)", params![ids]).await?;
+    // The oldest first, and no further than the step allows.
+    let sql = "DELETE FROM countersign.events WHERE id IN (SELECT id FROM countersign.events ORDER BY id LIMIT $3) AND at <= $1 \
+               AND (feed_expires_at IS NULL OR feed_expires_at <= $2)";
+    let (now, limit) = (writing.now, i64::from(sweep.limit));
+    let events = writing.execute(sql, params![(now - sweep.keep_events).get(), now.get(), limit]).await?;
+    let sql = "DELETE FROM countersign.keys WHERE verifies_until <= $1";
+    writing.execute(sql, params![(now - sweep.keep_sessions).get()]).await?;
+    // Grown back, or charged by a clock that was ahead.
+    let sql = "DELETE FROM countersign.throttles WHERE bucket IN (SELECT bucket FROM countersign.throttles \
+               WHERE spent_until <= $1 OR spent_until > $2 LIMIT $3 FOR UPDATE SKIP LOCKED)";
+    let throttles = writing.execute(sql, params![now.get(), (now + LONGEST_USAGE).get(), limit]).await?;
+    Ok(Pruned { sessions, events, throttles, next: candidates.next })
+}

@@ -1,0 +1,64 @@
+//! The row that there is once: locked last in every transaction that changes it.
+
+use std::time::Duration;
+
+use countersign_core::epochs::Epoch;
+use countersign_core::time::Millis;
+
+use crate::error::StoreError;
+use crate::postgres::connection::Connection;
+use crate::postgres::failures::Outcome;
+use crate::postgres::rows::{corrupt, first, params};
+use crate::postgres::writing::{Base, Writing};
+use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
+
+/// Where the feed stands, held against what was known before.
+pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<FeedPosition> {
+    let before = base.node.position();
+    let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
+    let rows = connection.rows(sql, &[]).await?;
+    let found = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
+    base.continues(&before, &found, connection).await?;
+    base.node.saw(found);
+    Ok(found)
+}
+
+/// Takes the next number of the feed, and tells the other nodes when the transaction commits.
+pub(super) async fn next_position(writing: &Writing) -> Outcome<FeedPosition> {
+    let sql = "UPDATE countersign.auth_state SET feed_seq = feed_seq + 1 RETURNING incarnation, feed_seq, global_epoch";
+    let rows = writing.rows(sql, &[]).await?;
+    let position = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
+    writing.feed_moved(position);
+    writing.rows("SELECT pg_notify('countersign', $1)", params![position.seq.to_string()]).await?;
+    Ok(position)
+}
+
+/// Moves everyone's epoch on; the old one and the new one.
+pub(super) async fn next_global_epoch(writing: &Writing) -> Outcome<(Epoch, Epoch)> {
+    let rows = writing.rows("SELECT global_epoch FROM countersign.auth_state FOR UPDATE", &[]).await?;
+    let before = first(&rows, |columns| columns.epoch())?.ok_or_else(missing)?;
+    let since = before.next(writing.now);
+    writing.execute_on_one("UPDATE countersign.auth_state SET global_epoch = $1", params![since.get()]).await?;
+    Ok((before, since))
+}
+
+/// When the last access token issued until now has expired, whoever holds it, and a little later: see [`REVOCATION_MARGIN`].
+pub(super) fn last_access_expiry(writing: &Writing) -> Millis {
+    let longest = u64::try_from(writing.state.longest_access_lifetime).unwrap_or(0);
+    writing.now + Duration::from_millis(longest) + REVOCATION_MARGIN
+}
+
+/// Remembers a lifetime of access tokens where it is the longest so far.
+pub(super) async fn note_access_lifetime(writing: &Writing, lifetime: Duration) -> Outcome<()> {
+    let milliseconds = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    if milliseconds <= writing.state.longest_access_lifetime {
+        return Ok(());
+    }
+    let sql = "UPDATE countersign.auth_state SET longest_access_lifetime = $1 WHERE longest_access_lifetime < $1";
+    writing.execute(sql, params![milliseconds]).await?;
+    Ok(())
+}
+
+pub(super) fn missing() -> StoreError {
+    corrupt("auth_state is empty")
+}

@@ -1,0 +1,145 @@
+//! The witness: a small file of the node that remembers how far the database had come, so that a restart does not forget it.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use countersign_core::epochs::Epoch;
+use countersign_core::ids::Incarnation;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::StoreResult;
+use crate::error::{RestoredError, StoreError};
+use crate::postgres::connection::Connection;
+use crate::postgres::failures::Outcome;
+use crate::postgres::node::Memory;
+use crate::postgres::rows::{all, corrupt, first, params};
+use crate::postgres::state;
+use crate::verbs::FeedPosition;
+
+/// What is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Testimony {
+    incarnation: Incarnation,
+    feed_seq: u64,
+    global_epoch: i64,
+    /// The node whose lanes these are.
+    pub(super) node: Uuid,
+    lanes: Vec<u64>,
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub(super) struct Witness {
+    path: PathBuf,
+}
+
+impl Testimony {
+    pub(super) fn of(node: Uuid, memory: Memory) -> Self {
+        let Memory { position, lanes } = memory;
+        let FeedPosition { incarnation, seq, global_epoch } = position;
+        Self { incarnation, feed_seq: seq, global_epoch: global_epoch.get(), node, lanes }
+    }
+
+    pub(super) fn position(&self) -> FeedPosition {
+        let global_epoch = Epoch::new(self.global_epoch);
+        FeedPosition { incarnation: self.incarnation, seq: self.feed_seq, global_epoch }
+    }
+}
+
+impl Witness {
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    pub(super) fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Why the database would be refused; `None`: it goes on from what is remembered, or nothing is.
+    pub(super) async fn objection(&self, connection: &Connection) -> Outcome<Option<RestoredError>> {
+        let Some(seen) = self.read()? else {
+            return Ok(None);
+        };
+        let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
+        let rows = connection.rows(sql, &[]).await?;
+        let found = first(&rows, |columns| columns.position())?.ok_or_else(state::missing)?;
+        let witness = self.shown();
+        if found.incarnation != seen.incarnation {
+            let sql = "SELECT 1 FROM countersign.incarnations WHERE incarnation = $1";
+            let followed = !connection.rows(sql, params![seen.incarnation.as_uuid()]).await?.is_empty();
+            return Ok(if followed { None } else { Some(RestoredError::Swapped { witness }) });
+        }
+        if found.seq < seen.feed_seq {
+            return Ok(Some(RestoredError::WentBack { found: found.seq, seen: seen.feed_seq, witness }));
+        }
+        let committed = lanes(connection, seen.node).await?;
+        let behind = seen.lanes.iter().enumerate().find_map(|(lane, seen)| {
+            let found = committed.iter().find(|(number, _)| *number == lane as i64).map_or(0, |(_, seq)| *seq);
+            (found < *seen).then_some((found, *seen))
+        });
+        Ok(behind.map(|(found, seen)| RestoredError::WentBack { found, seen, witness }))
+    }
+
+    pub(super) fn read(&self) -> StoreResult<Option<Testimony>> {
+        let mut text = String::new();
+        match File::open(&self.path).and_then(|file| file.take(64 * 1024).read_to_string(&mut text)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.unusable(&error)),
+        }
+        serde_json::from_str(&text).map(Some).map_err(|_| {
+            corrupt(&format!(
+                "the witness file {} is unreadable, so it cannot be told whether the database lost something. Put it back, or run \
+                 `countersign accept-restore`: everybody has to sign in again",
+                self.path.display()
+            ))
+        })
+    }
+
+    /// Whoever reads at the same time sees the old testimony or the new one, whole.
+    pub(super) fn write(&self, testimony: &Testimony) -> StoreResult<()> {
+        static TURN: AtomicU32 = AtomicU32::new(0);
+        let text = serde_json::to_string(testimony).map_err(|error| StoreError::Internal(error.to_string()))?;
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(format!(".{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::Relaxed)));
+        let beside = PathBuf::from(beside);
+        let written = self
+            .folder()
+            .and_then(|()| private_file().open(&beside))
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&beside, &self.path));
+        written.map_err(|error| {
+            // The error that is told is the one that came first.
+            let _ = fs::remove_file(&beside);
+            self.unusable(&error)
+        })
+    }
+
+    fn folder(&self) -> io::Result<()> {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => fs::create_dir_all(folder),
+            _ => Ok(()),
+        }
+    }
+
+    fn unusable(&self, error: &io::Error) -> StoreError {
+        StoreError::Unavailable(format!("cannot use the witness file {}: {error}", self.path.display()))
+    }
+}
+
+fn private_file() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// What a node has committed, by lane.
+pub(super) async fn lanes(connection: &Connection, node: Uuid) -> Outcome<Vec<(i64, u64)>> {
+    let sql = "SELECT lane, commit_seq FROM countersign.lanes WHERE node = $1";
+    all(&connection.rows(sql, params![node]).await?, |columns| Ok((columns.value()?, columns.counter()?)))
+}

@@ -1,0 +1,333 @@
+//! A transaction that writes, and how it is tried again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use countersign_core::time::Millis;
+use futures_util::FutureExt as _;
+use futures_util::future::try_join3;
+use tokio::time::timeout;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::error::StoreError;
+use crate::postgres::connection::{Connection, Connections, Parameter};
+use crate::postgres::failures::{Fault, Outcome};
+use crate::postgres::node::{Comparison, Lane, Node};
+use crate::postgres::rows::{corrupt, database_time, first, params};
+use crate::verbs::FeedPosition;
+use crate::{Clock, StoreResult};
+
+/// How long a verb may take: a caller is told before it gives up by itself.
+pub(super) const PATIENCE: Duration = Duration::from_millis(1700);
+/// How long a verb may take that looks at many rows.
+pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a transaction is tried.
+const TRIES: u32 = 6;
+/// A connection whose transaction was left after this time may be stuck.
+const STUCK: Duration = Duration::from_millis(1000);
+
+/// What every transaction of a store shares.
+pub(super) struct Base {
+    pub(super) connections: Connections,
+    pub(super) node: Arc<Node>,
+    pub(super) clock: Clock,
+}
+
+/// The row that there is once, as a transaction found it.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) position: FeedPosition,
+    /// The longest lifetime of an access token so far, in milliseconds.
+    pub(super) longest_access_lifetime: i64,
+}
+
+/// What a verb has while it writes. Dropped before its end, it is rolled back.
+pub(super) struct Writing {
+    /// `None` once the transaction has ended.
+    connection: Option<Connection>,
+    pub(super) base: Arc<Base>,
+    /// The time that counts for the verb.
+    pub(super) now: Millis,
+    pub(super) state: State,
+    lane: Lane,
+    commit_seq: u64,
+    began: Instant,
+    changed: AtomicBool,
+    rotated: AtomicBool,
+    published: std::sync::Mutex<Option<FeedPosition>>,
+}
+
+impl Base {
+    /// The clock that decides: that of the database, or the one that a test sets.
+    pub(super) fn settle(&self, database: Millis) -> Millis {
+        match &self.clock {
+            Clock::System => database,
+            Clock::Manual(_) => self.clock.now(),
+        }
+    }
+
+    /// Begins a transaction, after a look whether the database still knows everything that it had committed.
+    pub(super) async fn begin(self: &Arc<Self>) -> Outcome<Writing> {
+        self.node.check().map_err(StoreError::from)?;
+        let (writing, before) = self.begin_unseen().await?;
+        self.continues(&before, &writing.state.position, writing.connection()?).await?;
+        writing.lane.follows(writing.commit_seq).map_err(|error| StoreError::from(self.node.lost(error)))?;
+        Ok(writing)
+    }
+
+    /// Begins a transaction whatever the database has lost.
+    pub(super) async fn begin_anyhow(self: &Arc<Self>) -> Outcome<Writing> {
+        self.begin_unseen().await.map(|(writing, _)| writing)
+    }
+
+    /// Begins a transaction; what is given with it was known before.
+    async fn begin_unseen(self: &Arc<Self>) -> Outcome<(Writing, FeedPosition)> {
+        const LANE: &str = "INSERT INTO countersign.lanes (node, lane, commit_seq) VALUES ($1, $2, 1) \
+                            ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq";
+        const STATE: &str = concat!(
+            "SELECT ",
+            database_time!(),
+            ", incarnation, feed_seq, global_epoch, longest_access_lifetime FROM countersign.auth_state"
+        );
+        let connection = self.connections.get().await?;
+        let lane =
+            self.node.lane().ok_or_else(|| StoreError::Internal("more transactions than connections".to_owned()))?;
+        let before = self.node.position();
+        let count = connection.prepare(LANE, &[Type::UUID, Type::INT8]).await?;
+        let look = connection.prepare(STATE, &[]).await?;
+        let mut writing = Writing {
+            connection: Some(connection),
+            base: Arc::clone(self),
+            now: Millis::new(0),
+            state: State { position: before, longest_access_lifetime: 0 },
+            lane,
+            commit_seq: 0,
+            began: Instant::now(),
+            changed: AtomicBool::new(false),
+            rotated: AtomicBool::new(false),
+            published: std::sync::Mutex::new(None),
+        };
+        let counting: &[Parameter<'_>] = params![self.node.id, writing.lane.number()];
+        // One way there and back: the requests are sent in this order before the first answer comes.
+        let connection = writing.connection()?;
+        let begun = connection.batch(connection.begin());
+        let (_, counted, found) =
+            try_join3(begun, connection.run(&count, counting), connection.run(&look, &[])).await?;
+        let counted = first(&counted, |columns| columns.counter())?.ok_or_else(|| corrupt("a count gave no row"))?;
+        let (time, state) = first(&found, |columns| {
+            let time = columns.millis()?;
+            Ok((time, State { position: columns.position()?, longest_access_lifetime: columns.value()? }))
+        })?
+        .ok_or_else(|| corrupt("auth_state is empty"))?;
+        writing.now = self.settle(time);
+        writing.state = state;
+        writing.commit_seq = counted;
+        Ok((writing, before))
+    }
+
+    /// Fails where what was found does not go on from what was known before.
+    pub(super) async fn continues(
+        &self,
+        before: &FeedPosition,
+        found: &FeedPosition,
+        connection: &Connection,
+    ) -> Outcome<()> {
+        match self.node.compare(before, found) {
+            Comparison::Continues => Ok(()),
+            Comparison::WentBack(error) => Err(StoreError::from(self.node.lost(error)).into()),
+            Comparison::OtherHistory => {
+                let sql = "SELECT 1 FROM countersign.incarnations WHERE incarnation = $1";
+                let known = before.incarnation.as_uuid();
+                if connection.rows(sql, params![known]).await?.is_empty() {
+                    return Err(StoreError::from(self.node.lost(self.node.swapped())).into());
+                }
+                self.node.adopt(*found);
+                Err(Fault::Again(StoreError::Unavailable("another history of the database has begun".to_owned())))
+            }
+        }
+    }
+}
+
+impl Writing {
+    pub(super) fn connection(&self) -> Outcome<&Connection> {
+        self.connection.as_ref().ok_or_else(|| StoreError::Internal("the transaction has ended".to_owned()).into())
+    }
+
+    /// Every row that a statement gives which changes nothing.
+    pub(super) async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<Vec<Row>> {
+        self.connection()?.rows(sql, parameters).await
+    }
+
+    /// Runs a statement that gives no rows; how many it changed.
+    pub(super) async fn execute(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<u64> {
+        let changed = self.connection()?.execute(sql, parameters).await?;
+        if changed > 0 {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        Ok(changed)
+    }
+
+    /// Runs a statement that must change exactly the rows which this transaction holds.
+    pub(super) async fn execute_on(&self, rows: u64, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<()> {
+        match self.execute(sql, parameters).await? {
+            changed if changed == rows => Ok(()),
+            changed => {
+                let what = format!("a statement was to change {rows} rows and changed {changed}");
+                Err(StoreError::Internal(what).into())
+            }
+        }
+    }
+
+    /// Runs a statement that must change exactly the one row which this transaction holds.
+    pub(super) async fn execute_on_one(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<()> {
+        self.execute_on(1, sql, parameters).await
+    }
+
+    /// To be called by whatever takes a number of the feed.
+    pub(super) fn feed_moved(&self, position: FeedPosition) {
+        self.changed.store(true, Ordering::Relaxed);
+        *self.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(position);
+    }
+
+    /// Where the feed stands for this transaction.
+    pub(super) fn position(&self) -> FeedPosition {
+        let published = *self.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        published.unwrap_or(self.state.position)
+    }
+
+    /// To be called by a rotation.
+    pub(super) fn rotated(&self) {
+        self.rotated.store(true, Ordering::Relaxed);
+    }
+
+    /// Looks at the clock again, after a wait for a lock.
+    pub(super) async fn look_at_the_clock(&mut self) -> Outcome<()> {
+        let rows = self.rows(concat!("SELECT ", database_time!()), &[]).await?;
+        let time = first(&rows, |columns| columns.millis())?.ok_or_else(|| corrupt("the clock gave no row"))?;
+        self.now = self.base.settle(time);
+        Ok(())
+    }
+
+    /// Commits what was done where it went well and changed something; else takes it back.
+    pub(super) async fn end<T>(mut self, outcome: Outcome<T>) -> Outcome<T> {
+        let value = match outcome {
+            Ok(value) if self.changed.load(Ordering::Relaxed) => value,
+            outcome => {
+                // Dropped, it is rolled back without a wait for the answer.
+                return outcome;
+            }
+        };
+        before_commit();
+        self.connection()?.commit().await?;
+        after_commit(self.rotated.load(Ordering::Relaxed));
+        let node = &self.base.node;
+        self.lane.committed(self.commit_seq, self.state.position.incarnation);
+        node.saw(self.position());
+        // It goes back to the pool as it is.
+        self.connection = None;
+        Ok(value)
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if self.began.elapsed() > STUCK {
+            connection.discard();
+            return;
+        }
+        // Polled once, the request is on its way; whoever has the connection next comes after it.
+        if let Some(Err(_)) = connection.batch("ROLLBACK").now_or_never() {
+            connection.discard();
+        }
+    }
+}
+
+/// Counts how often a transaction was tried.
+#[derive(Default)]
+pub(super) struct Tries(u32);
+
+impl Tries {
+    /// Waits a moment where it is worth trying again.
+    pub(super) async fn again(&mut self, fault: Fault) -> StoreResult<()> {
+        let Fault::Again(error) = fault else {
+            return Err(fault.into_error());
+        };
+        self.0 += 1;
+        if self.0 == TRIES {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(u64::from(self.0 - 1) * 5)).await;
+        Ok(())
+    }
+}
+
+/// Waits for a verb, and not for ever.
+pub(super) async fn patiently<T>(patience: Duration, verb: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    timeout(patience, verb)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("the database did not answer in time".to_owned())))
+}
+
+/// Does a verb in a transaction of its own, and again where PostgreSQL asks for that.
+macro_rules! transact {
+    ($base:expr, |$writing:ident| $verb:expr) => {{
+        let base = $base;
+        $crate::postgres::writing::patiently($crate::postgres::writing::PATIENCE, async {
+            let mut tries = $crate::postgres::writing::Tries::default();
+            loop {
+                let outcome = match base.begin().await {
+                    Ok(begun) => {
+                        #[allow(unused_mut, reason = "most verbs only read the clock that they are given")]
+                        let mut $writing = begun;
+                        let outcome = $verb.await;
+                        $writing.end(outcome).await
+                    }
+                    Err(fault) => Err(fault),
+                };
+                match outcome {
+                    Ok(answer) => break Ok(answer),
+                    Err(fault) => tries.again(fault).await?,
+                }
+            }
+        })
+        .await
+    }};
+}
+/// Reads with one statement, and again on another connection where the first one was broken.
+macro_rules! read {
+    ($base:expr, $patience:expr, |$connection:ident| $query:expr) => {{
+        let base = $base;
+        $crate::postgres::writing::patiently($patience, async {
+            let mut tries = $crate::postgres::writing::Tries::default();
+            base.node.check()?;
+            loop {
+                let outcome = match base.connections.get().await {
+                    Ok($connection) => $query.await,
+                    Err(fault) => Err(fault),
+                };
+                match outcome {
+                    Ok(answer) => break Ok(answer),
+                    Err(fault) => tries.again(fault).await?,
+                }
+            }
+        })
+        .await
+    }};
+}
+pub(super) use {read, transact};
+
+/// Where tests kill the process.
+fn before_commit() {
+    fail::fail_point!("store::before-commit", |_| std::process::abort());
+}
+
+/// Where tests kill the process: the transaction is on disk, and nobody was told.
+fn after_commit(rotated: bool) {
+    fail::fail_point!("store::after-commit", |_| std::process::abort());
+    if rotated {
+        fail::fail_point!("rotation::after-commit", |_| std::process::abort());
+    }
+}
