@@ -16,8 +16,8 @@ pub struct Quota {
 /// Nobody waits longer than this for the next attempt, whatever others have done in their name.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// No usage lies further ahead than this, however generous the quota. One that does was charged by a clock that was ahead: whoever
-/// remembers usages may forget it.
+/// No usage lies further ahead than this, however generous the quota. One that does was charged by a clock that was ahead: it counts
+/// for nothing, and whoever remembers usages may forget it.
 pub const LONGEST_USAGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How much of a quota is used: the instant at which all of it will have grown back.
@@ -47,6 +47,9 @@ impl Usage {
     /// # Errors
     /// How long to wait where nothing is left.
     pub fn allows(self, quota: Quota, now: Millis) -> Result<(), Duration> {
+        if self.0 > now + LONGEST_USAGE {
+            return Ok(());
+        }
         let excess = self.after_one_more(quota, now).get().saturating_sub(full(quota, now).get());
         match u64::try_from(excess) {
             Ok(wait) if wait > 0 => Err(Duration::from_millis(wait)),
@@ -102,5 +105,12 @@ mod tests {
         let generous = Quota { burst: 1000, refill: Duration::from_secs(24 * 3600) };
         let usage = (0..5).fold(Usage::NONE, |usage, _| usage.spend(generous, NOW));
         assert_eq!(usage, Usage::until(NOW + LONGEST_USAGE));
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_charged_locks_nobody_out() {
+        let ahead = Usage::NONE.spend(QUOTA, NOW + LONGEST_USAGE * 400);
+        assert_eq!(ahead.allows(QUOTA, NOW), Ok(()));
+        assert_eq!(ahead.spend(QUOTA, NOW).allows(QUOTA, NOW), Err(QUOTA.refill + LONGEST_WAIT));
     }
 }

@@ -92,7 +92,9 @@ pub async fn register(
     }
     let origin = Origin { actor: Actor::Anonymous, address };
     let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
-    let _place = countersign.throttles.register(address, countersign.clock.now()).map_err(RegisterError::Throttled)?;
+    let throttles = &countersign.throttles;
+    let registration = throttles.registration(&*countersign.store, address).await?;
+    let _place = throttles.register(&registration, countersign.clock.now()).map_err(RegisterError::Throttled)?;
     create(countersign, new, Roles::user(), origin, None).await
 }
 

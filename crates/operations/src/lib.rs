@@ -68,10 +68,10 @@ impl Countersign {
         keys: KeySource,
     ) -> Result<Arc<Self>, StartError> {
         store.note_access_lifetime(policy.lifetimes.access_token).await?;
+        let throttles = Throttles::new(policy.throttles, keys.encryption.throttles());
         let keys = KeyRing::open(&*store, &clock, &policy, keys).await?;
         let feed = Feed::default();
         feed.catch_up(&*store).await?;
-        let throttles = Throttles::new(policy.throttles);
         Ok(Arc::new(Self { store, clock, policy, hasher, keys, throttles, feed }))
     }
 

@@ -56,11 +56,9 @@ pub async fn change(
     let current = Password::parse(current).map_err(|_| ChangeError::CurrentWrong)?;
     let credentials = countersign.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
     // Whoever holds a stolen access token must not have more guesses here than at the sign-in.
-    let target = Target::Account(account.id.as_bytes());
-    let mut attempt = countersign
-        .throttles
-        .sign_in(target, address, true, countersign.clock.now())
-        .map_err(ChangeError::Throttled)?;
+    let throttles = &countersign.throttles;
+    let guess = throttles.guess(&*countersign.store, Target::Account(account.id.as_bytes()), address).await?;
+    let mut attempt = throttles.sign_in(&guess, true, countersign.clock.now()).map_err(ChangeError::Throttled)?;
     match countersign.hasher.verify(current, credentials.password.clone()).await {
         Ok(Match::No) => return Err(ChangeError::CurrentWrong),
         Ok(Match::Yes { .. }) => attempt.forgive(),

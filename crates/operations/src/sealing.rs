@@ -1,15 +1,22 @@
-//! Private keys at rest: AES-256-GCM with a key that is not in the database.
+//! Private keys at rest: AES-256-GCM with a key that is not in the database; and what else follows from that key.
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use countersign_core::keys::KeyUse;
 use zeroize::Zeroizing;
 
 use crate::random;
 
 /// The key that private keys are encrypted with before they are stored.
-pub struct KeyEncryptionKey(LessSafeKey);
+pub struct KeyEncryptionKey {
+    sealing: LessSafeKey,
+    throttles: hmac::Key,
+}
+
+/// What the key that names throttles is derived for.
+const THROTTLES: &[u8] = b"cs/throttle/1";
 
 /// What could not be opened: another key sealed it, or it was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +30,14 @@ impl KeyEncryptionKey {
     #[must_use]
     #[expect(clippy::expect_used, reason = "the length is right by its type")]
     pub fn new(bytes: &[u8; Self::BYTES]) -> Self {
-        Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes")))
+        let sealing = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes"));
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), THROTTLES);
+        Self { sealing, throttles: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) }
+    }
+
+    /// The key under which throttles are named in the store: the same on every server that shares this one.
+    pub(crate) fn throttles(&self) -> hmac::Key {
+        self.throttles.clone()
     }
 
     /// Draws a new one: what a first start writes to its key file.
@@ -36,7 +50,7 @@ impl KeyEncryptionKey {
     pub(crate) fn seal(&self, key_use: KeyUse, kid: &str, secret: &[u8]) -> Result<Vec<u8>, NotOurs> {
         let nonce: [u8; NONCE_LEN] = random::bytes();
         let mut sealed = secret.to_vec();
-        self.0
+        self.sealing
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(context(key_use, kid)),
@@ -50,7 +64,7 @@ impl KeyEncryptionKey {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(NotOurs)?;
         let mut opened = Zeroizing::new(ciphertext.to_vec());
         let length = self
-            .0
+            .sealing
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context(key_use, kid)), &mut opened)
             .map_err(|_| NotOurs)?
             .len();

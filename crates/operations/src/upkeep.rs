@@ -14,18 +14,33 @@ use crate::keys::KeyError;
 const FEED_POLL: Duration = Duration::from_millis(250);
 /// How often keys are read again.
 const KEYS_POLL: Duration = Duration::from_secs(1);
+/// How often charges of throttles are written: for so long at the most, other servers do not know of them.
+const THROTTLES_WRITTEN: Duration = Duration::from_millis(250);
 /// How often a step of pruning is made while a sweep is under way.
 const PRUNE_STEP: Duration = Duration::from_secs(1);
 /// How many steps are left out between two sweeps.
 const STEPS_BETWEEN_SWEEPS: u32 = 600;
-/// How many sessions a step looks at, and how many events it removes at the most.
-const SESSIONS_A_STEP: u32 = 500;
+/// How many sessions a step looks at, and how many events and throttles it removes at the most.
+const ROWS_A_STEP: u32 = 500;
 
 /// Follows the feed, the keys and the passage of time until it is dropped.
 ///
 /// Whatever fails is logged and tried again: a database that is away must not end it.
 pub async fn run(countersign: Arc<Countersign>) {
-    tokio::join!(follow_feed(&countersign), follow_keys(&countersign), prune(&countersign));
+    tokio::join!(
+        follow_feed(&countersign),
+        follow_keys(&countersign),
+        write_throttles(&countersign),
+        prune(&countersign)
+    );
+}
+
+/// Writes what [`run`], which has been dropped, had still to write.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn finish(countersign: &Countersign) -> Result<(), StoreError> {
+    countersign.throttles.write(&*countersign.store).await
 }
 
 async fn follow_feed(countersign: &Countersign) {
@@ -62,6 +77,14 @@ pub async fn reload_keys(countersign: &Countersign) -> Result<(), KeyError> {
     countersign.keys.reload(&*countersign.store, &countersign.clock).await
 }
 
+async fn write_throttles(countersign: &Countersign) {
+    let mut poll = ticks(THROTTLES_WRITTEN);
+    loop {
+        poll.tick().await;
+        report("write what throttles have charged", finish(countersign).await);
+    }
+}
+
 async fn prune(countersign: &Countersign) {
     let mut step = ticks(PRUNE_STEP);
     let mut after = None;
@@ -75,7 +98,7 @@ async fn prune(countersign: &Countersign) {
         let policy = &countersign.policy;
         let sweep = Sweep {
             after,
-            limit: SESSIONS_A_STEP,
+            limit: ROWS_A_STEP,
             keep_sessions: policy.lifetimes.refresh_token_idle,
             keep_events: policy.event_retention,
         };
@@ -83,9 +106,10 @@ async fn prune(countersign: &Countersign) {
             Ok(pruned) => {
                 metrics::counter!("countersign_pruned_sessions_total").increment(pruned.sessions);
                 metrics::counter!("countersign_pruned_events_total").increment(pruned.events);
+                metrics::counter!("countersign_pruned_throttles_total").increment(pruned.throttles);
                 after = pruned.next;
-                // Old events may be many where sessions are few.
-                if after.is_none() && pruned.events < u64::from(SESSIONS_A_STEP) {
+                // Old events and throttles may be many where sessions are few.
+                if after.is_none() && pruned.events.max(pruned.throttles) < u64::from(ROWS_A_STEP) {
                     pause = STEPS_BETWEEN_SWEEPS;
                 }
             }

@@ -14,14 +14,14 @@ use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_operations::accounts::{self, RegisterError};
 use countersign_operations::callers::{self, CallerError};
 use countersign_operations::hashing::HashingCost;
-use countersign_operations::keys;
 use countersign_operations::passwords::{self, ChangeError};
 use countersign_operations::revocations::{self, Cursor};
 use countersign_operations::sessions::{self, RefreshError, RevokeError, SignInError};
+use countersign_operations::{Countersign, keys, upkeep};
 use countersign_token::revocation::Revocation;
 use countersign_token::{VerifyError, verify};
 
-use support::{PASSWORD, World, registration};
+use support::{PASSWORD, World, registration, sign_in_at};
 
 const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7)));
 
@@ -183,6 +183,77 @@ async fn an_attacker_locks_out_strangers_and_not_the_owner() {
     let new_place = world.sign_in_from("alice", PASSWORD, stranger(200)).await;
     assert!(matches!(new_place, Err(SignInError::Throttled(_))), "{new_place:?}");
     world.sign_in_from("alice", PASSWORD, HOME).await.unwrap();
+}
+
+/// Guesses from one address until it has to wait; how many guesses it had, and for how long it has to wait.
+async fn guess(server: &Countersign, address: Option<IpAddr>) -> (u32, Duration) {
+    for guesses in 0..200 {
+        match sign_in_at(server, "alice", "a wrong guess", address).await {
+            Err(SignInError::InvalidCredentials) => {}
+            Err(SignInError::Throttled(throttled)) => return (guesses, throttled.retry_after),
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("200 guesses and no end");
+}
+
+#[tokio::test]
+async fn what_was_guessed_at_one_server_counts_at_the_others_and_after_a_restart() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let (here, there) = (&world.countersign, &world.another().await);
+    assert_eq!(guess(here, HOME).await, (10, Duration::from_secs(30)));
+    upkeep::finish(here).await.unwrap();
+    assert_eq!(guess(there, HOME).await, (0, Duration::from_secs(30)));
+    assert_eq!(guess(&*world.another().await, HOME).await, (0, Duration::from_secs(30)));
+    // What was learned is charged on, before the store hears of it.
+    world.advance(Duration::from_secs(30));
+    assert_eq!(guess(there, HOME).await, (1, Duration::from_secs(30)));
+    upkeep::finish(there).await.unwrap();
+    assert_eq!(guess(here, HOME).await, (0, Duration::from_secs(30)));
+    // Nobody else has done anything.
+    let elsewhere = Some(IpAddr::from([203, 0, 113, 5]));
+    sign_in_at(there, "alice", PASSWORD, elsewhere).await.unwrap();
+}
+
+#[tokio::test]
+async fn guesses_at_two_servers_within_a_moment_have_to_be_waited_for() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let (here, there) = (&world.countersign, &world.another().await);
+    for server in [here, there] {
+        assert_eq!(guess(server, HOME).await, (10, Duration::from_secs(30)), "neither knows of the other yet");
+    }
+    upkeep::finish(here).await.unwrap();
+    upkeep::finish(there).await.unwrap();
+    for server in [here, there] {
+        assert_eq!(guess(server, HOME).await, (0, Duration::from_secs(30 * 11)));
+    }
+}
+
+#[tokio::test]
+async fn strangers_registrations_and_changes_of_a_password_count_at_every_server() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let caller = world.caller("alice").await;
+    let (here, there) = (&world.countersign, &world.another().await);
+    for last in 0..5 {
+        guess(here, Some(IpAddr::from([203, 0, 113, last]))).await;
+    }
+    for number in 0..1000 {
+        let refused = accounts::register(here, registration("alice", "x@example.com", PASSWORD), HOME).await;
+        assert!(matches!(refused, Err(RegisterError::UsernameTaken)), "{number}: {refused:?}");
+    }
+    upkeep::finish(here).await.unwrap();
+    let new_place = sign_in_at(there, "alice", PASSWORD, Some(IpAddr::from([203, 0, 113, 200]))).await;
+    assert!(matches!(new_place, Err(SignInError::Throttled(_))), "{new_place:?}");
+    let refused = accounts::register(there, registration("bob", "bob@example.com", PASSWORD), HOME).await;
+    assert!(matches!(refused, Err(RegisterError::Throttled(_))), "{refused:?}");
+    let thief = Some(IpAddr::from([203, 0, 113, 0]));
+    let change =
+        passwords::change(there, &caller, PASSWORD.to_owned().into(), "a new passphrase".to_owned().into(), thief);
+    let refused = change.await;
+    assert!(matches!(refused, Err(ChangeError::Throttled(_))), "{refused:?}");
 }
 
 #[tokio::test]

@@ -175,15 +175,20 @@ impl Countersign {
     /// # Errors
     /// The store's.
     pub async fn close(mut self) -> Result<(), StoreError> {
-        self.stop_upkeep().await;
+        if self.stop_upkeep().await
+            && let Err(error) = upkeep::finish(&self.operations).await
+        {
+            tracing::warn!(%error, "could not write what throttles have charged last: it is forgotten");
+        }
         self.store.close().await
     }
 
-    async fn stop_upkeep(&mut self) {
-        if let Some(upkeep) = self.upkeep.take() {
-            upkeep.abort();
-            let _ = upkeep.await;
-        }
+    /// `false` where none ran.
+    async fn stop_upkeep(&mut self) -> bool {
+        let Some(upkeep) = self.upkeep.take() else { return false };
+        upkeep.abort();
+        let _ = upkeep.await;
+        true
     }
 }
 

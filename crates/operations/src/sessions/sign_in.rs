@@ -141,7 +141,8 @@ async fn throttle<'a>(
     let now = countersign.clock.now();
     let id = found.map(|found| found.account.id);
     let target = id.as_ref().map_or(Target::Nobody(nobody), |id| Target::Account(id.as_bytes()));
-    let refused = match countersign.throttles.sign_in(target, address, false, now) {
+    let guess = countersign.throttles.guess(&*countersign.store, target, address).await?;
+    let refused = match countersign.throttles.sign_in(&guess, false, now) {
         Ok(attempt) => return Ok(attempt),
         Err(refused) => refused,
     };
@@ -153,7 +154,7 @@ async fn throttle<'a>(
     if !known {
         return Err(SignInError::Throttled(refused));
     }
-    countersign.throttles.sign_in(target, Some(address), true, now).map_err(SignInError::Throttled)
+    countersign.throttles.sign_in(&guess, true, now).map_err(SignInError::Throttled)
 }
 
 /// Begins a session: the only place that does.

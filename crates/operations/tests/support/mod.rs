@@ -34,8 +34,43 @@ pub(crate) struct World {
 
 const CHEAP: HashingCost = HashingCost { memory_kib: 64, iterations: 1, parallelism: 1 };
 
+async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (Arc<Countersign>, Arc<SqliteStore>) {
+    let manual = Clock::Manual(Arc::clone(clock));
+    let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual.clone()).unwrap();
+    let store = Arc::new(store);
+    let policy = Policy {
+        issuer: "http://localhost:5000".to_owned(),
+        audience: Audience::try_from("http://localhost:4200").unwrap(),
+        lifetimes: Lifetimes {
+            access_token: Duration::from_secs(300),
+            refresh_token_idle: Duration::from_secs(7 * 86_400),
+            rotation_overlap: Duration::from_secs(60),
+        },
+        session_lifetime: Duration::from_secs(90 * 86_400),
+        registration: Registration::Open,
+        passwords: PasswordPolicy { min_length: 8 },
+        throttles: ThrottlePolicy::default(),
+        event_retention: Duration::from_secs(90 * 86_400),
+    };
+    let hasher = Hasher::start(cost, 2, 64).unwrap();
+    let keys =
+        KeySource { encryption: KeyEncryptionKey::new(&[7; 32]), signing: SigningSource::Generated(Algorithm::Es256) };
+    let countersign = Countersign::open(store.clone(), manual, policy, hasher, keys).await.unwrap();
+    (countersign, store)
+}
+
 pub(crate) fn registration(username: &str, email: &str, password: &str) -> NewRegistration {
     NewRegistration { username: username.to_owned(), email: email.to_owned(), password: password.to_owned().into() }
+}
+
+pub(crate) async fn sign_in_at(
+    countersign: &Countersign,
+    name: &str,
+    password: &str,
+    address: Option<IpAddr>,
+) -> Result<TokenPair, SignInError> {
+    let request = SignIn { login: name.to_owned(), password: password.to_owned().into(), device: None };
+    sessions::sign_in(countersign, request, address).await
 }
 
 impl World {
@@ -57,30 +92,13 @@ impl World {
 
     async fn open(folder: TempDir, cost: HashingCost) -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let manual = Clock::Manual(Arc::clone(&clock));
-        let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual.clone()).unwrap();
-        let store = Arc::new(store);
-        let policy = Policy {
-            issuer: "http://localhost:5000".to_owned(),
-            audience: Audience::try_from("http://localhost:4200").unwrap(),
-            lifetimes: Lifetimes {
-                access_token: Duration::from_secs(300),
-                refresh_token_idle: Duration::from_secs(7 * 86_400),
-                rotation_overlap: Duration::from_secs(60),
-            },
-            session_lifetime: Duration::from_secs(90 * 86_400),
-            registration: Registration::Open,
-            passwords: PasswordPolicy { min_length: 8 },
-            throttles: ThrottlePolicy::default(),
-            event_retention: Duration::from_secs(90 * 86_400),
-        };
-        let hasher = Hasher::start(cost, 2, 64).unwrap();
-        let keys = KeySource {
-            encryption: KeyEncryptionKey::new(&[7; 32]),
-            signing: SigningSource::Generated(Algorithm::Es256),
-        };
-        let countersign = Countersign::open(store.clone(), manual, policy, hasher, keys).await.unwrap();
+        let (countersign, store) = serve(&folder, &clock, cost).await;
         Self { countersign, clock, store, folder }
+    }
+
+    /// Another server on the same database.
+    pub(crate) async fn another(&self) -> Arc<Countersign> {
+        serve(&self.folder, &self.clock, CHEAP).await.0
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -110,8 +128,7 @@ impl World {
         password: &str,
         address: Option<IpAddr>,
     ) -> Result<TokenPair, SignInError> {
-        let request = SignIn { login: name.to_owned(), password: password.to_owned().into(), device: None };
-        sessions::sign_in(&self.countersign, request, address).await
+        sign_in_at(&self.countersign, name, password, address).await
     }
 
     pub(crate) async fn refresh(&self, token: &str) -> Result<TokenPair, RefreshError> {
