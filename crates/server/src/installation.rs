@@ -1,6 +1,6 @@
 //! The composition root: settings become a store, keys, operations and a router.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +15,14 @@ use countersign_operations::keys::{KeySource, SigningSource};
 use countersign_operations::policy::{self, Policy, ThrottlePolicy};
 use countersign_operations::throttles::UNDER_WAY;
 use countersign_operations::{Countersign as Operations, KeyEncryptionKey, StartError, upkeep};
-use countersign_store::database::OpenMode;
-use countersign_store::sqlite::SqliteStore;
+use countersign_store::database::{Database, OpenMode};
 use countersign_store::{Clock, Store, StoreError};
 use countersign_token::{Algorithm, Audience, InvalidAudience};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::config::{self, Environment, Flags, Loaded, NotBuiltIn, Registration, Settings, WrongSettings};
+use crate::config::{self, Environment, Flags, Loaded, Registration, Settings, WrongSettings};
 use crate::http::{HttpSettings, harden, harden_mounted};
 
 /// More of a key file is not read, in bytes.
@@ -46,7 +45,7 @@ const LONGEST_KEY_FILE: usize = 1024;
 pub struct Countersign {
     operations: Arc<Operations>,
     settings: Settings,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     upkeep: Option<JoinHandle<()>>,
 }
 
@@ -56,10 +55,10 @@ pub enum OpenError {
     /// Settings are wrong.
     #[error(transparent)]
     Settings(#[from] WrongSettings),
-    /// The database is of a kind that this build cannot open.
-    #[error(transparent)]
-    Database(#[from] NotBuiltIn),
-    /// The store could not be opened.
+    /// The database could not be opened.
+    #[error("{0}: {1}")]
+    Database(Database, #[source] StoreError),
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The keys could not be read or made.
@@ -81,8 +80,8 @@ pub enum OpenError {
 pub enum KeyFileError {
     /// The database holds keys, and the key that opens them is gone.
     #[error(
-        "the key-encryption key file {} is missing, and the database holds keys that only it can open: put the file back \
-         (key_encryption_key_file names it)", .0.display()
+        "the key-encryption key file {} is missing, and the database holds keys that only it can open: put the file back, or copy \
+         it from another server on the same database (key_encryption_key_file names it)", .0.display()
     )]
     Missing(PathBuf),
     /// The file is not what `countersign` writes there.
@@ -108,7 +107,7 @@ impl Countersign {
     /// See [`OpenError`].
     pub async fn open(loaded: Loaded) -> Result<Self, OpenError> {
         let algorithm = loaded.settings.signing_algorithm;
-        let store = open_store(&loaded.settings)?;
+        let store = open_database(&loaded.settings.database(), OpenMode::Serve).await?;
         let mut opened = Self::over(store, loaded, algorithm).await?;
         opened.upkeep = Some(spawn(upkeep::run(Arc::clone(&opened.operations))));
         Ok(opened)
@@ -116,14 +115,14 @@ impl Countersign {
 
     /// Opens without upkeep: for a command that does one thing and ends, perhaps while a server runs.
     pub(crate) async fn open_for_a_command(loaded: Loaded) -> Result<Self, OpenError> {
-        let store = open_store(&loaded.settings)?;
+        let store = open_database(&loaded.settings.database(), OpenMode::Serve).await?;
         // A shell may lack a setting that the server has: only the server moves to another algorithm.
         let newest = store.keys(KeyUse::Signing).await?.pop();
         let algorithm = newest.and_then(|key| key.algorithm.parse().ok()).unwrap_or(loaded.settings.signing_algorithm);
         Self::over(store, loaded, algorithm).await
     }
 
-    async fn over(store: Arc<SqliteStore>, loaded: Loaded, algorithm: Algorithm) -> Result<Self, OpenError> {
+    async fn over(store: Arc<dyn Store>, loaded: Loaded, algorithm: Algorithm) -> Result<Self, OpenError> {
         let Loaded { settings, signing_keys, .. } = loaded;
         let encryption = key_encryption_key(&settings.key_encryption_key_file, &*store).await?;
         let signing = if signing_keys.is_empty() {
@@ -200,8 +199,9 @@ impl Drop for Countersign {
     }
 }
 
-fn open_store(settings: &Settings) -> Result<Arc<SqliteStore>, OpenError> {
-    Ok(Arc::new(SqliteStore::open(settings.database_url.sqlite_path()?, OpenMode::Serve, Clock::System)?))
+/// Opens a database; what goes wrong is told with its name.
+pub(crate) async fn open_database(database: &Database, mode: OpenMode) -> Result<Arc<dyn Store>, OpenError> {
+    database.open(mode, Clock::System).await.map_err(|error| OpenError::Database(database.clone(), error))
 }
 
 #[expect(
@@ -278,6 +278,8 @@ fn read_key(path: &Path) -> Result<Option<KeyEncryptionKey>, KeyFileError> {
 /// Makes the key. It comes under its name whole or not at all, and of two processes that start at once one makes it.
 fn make_key(path: &Path) -> Result<KeyEncryptionKey, KeyFileError> {
     let failed = |error| KeyFileError::Io(path.to_owned(), error);
+    // The folder of a SQLite database is there already.
+    create_privately(folder_of(path)).map_err(failed)?;
     let draft = draft_beside(path);
     let key = KeyEncryptionKey::draw();
     let linked = write_privately(&draft, &key).and_then(|()| std::fs::hard_link(&draft, path));
@@ -320,7 +322,14 @@ fn write_privately(path: &Path, key: &[u8; KeyEncryptionKey::BYTES]) -> io::Resu
     file.sync_all()
 }
 
-#[cfg(unix)]
+fn create_privately(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -375,7 +384,7 @@ mod tests {
             assert!(matches!(make_key(&path), Err(KeyFileError::Malformed(_))), "{text:.20}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
-        let missing = folder.path().join("none").join("k");
-        assert!(matches!(make_key(&missing), Err(KeyFileError::Io(..))));
+        let below_a_file = path.join("k");
+        assert!(matches!(make_key(&below_a_file), Err(KeyFileError::Io(..))));
     }
 }

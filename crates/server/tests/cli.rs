@@ -706,7 +706,10 @@ fn a_schema_is_made_kept_and_checked() {
 
     std::fs::write(folder.path("data/other.db"), "this is no database, and long enough to be looked at as one")
         .unwrap();
-    folder.fails("migrate --database-url sqlite:data/other.db", 1, "not a database");
+    for line in ["migrate", "events", "account list", "--listen 127.0.0.1:0"] {
+        let line = format!("{line} --database-url sqlite:data/other.db");
+        folder.fails(&line, 1, "error: data/other.db: the database holds something unreadable: file is not a database");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::RestoredError;
+use crate::postgres::{self, PostgresStore, PostgresUrl};
 use crate::sqlite::{self, SqliteStore};
 use crate::{Clock, Store, StoreResult};
 
@@ -13,6 +14,13 @@ use crate::{Clock, Store, StoreResult};
 pub enum Database {
     /// A SQLite file; its witness stands beside it.
     Sqlite(PathBuf),
+    /// A PostgreSQL database, which several servers may share.
+    Postgres {
+        /// Where it is.
+        url: Box<PostgresUrl>,
+        /// The witness of this server: a file of its own.
+        witness: PathBuf,
+    },
 }
 
 impl Database {
@@ -24,6 +32,7 @@ impl Database {
     pub async fn open(&self, mode: OpenMode, clock: Clock) -> StoreResult<Arc<dyn Store>> {
         match self {
             Self::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, mode, clock)?)),
+            Self::Postgres { url, witness } => Ok(Arc::new(PostgresStore::open(url, witness, mode, clock).await?)),
         }
     }
 
@@ -35,6 +44,10 @@ impl Database {
         match self {
             Self::Sqlite(path) if !path.exists() => Ok(None),
             Self::Sqlite(path) => sqlite::schema_version(path).map(Some),
+            Self::Postgres { url, .. } => {
+                let version = postgres::schema_version(url).await?;
+                Ok((version.applied > 0).then_some(version))
+            }
         }
     }
 
@@ -45,14 +58,17 @@ impl Database {
     pub async fn objection(&self) -> StoreResult<Option<RestoredError>> {
         match self {
             Self::Sqlite(path) => sqlite::objection(path),
+            Self::Postgres { url, witness } => postgres::objection(url, witness).await,
         }
     }
 }
 
+/// Without the password of a URL, as messages and logs may show it.
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres { url, .. } => url.fmt(f),
         }
     }
 }

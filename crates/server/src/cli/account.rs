@@ -81,8 +81,8 @@ pub(super) async fn run(call: &mut Call<'_>, command: Command, json: bool) -> Re
             outcome.and(opened.close().await.map_err(Failure::from))
         }
         Command::List => {
-            let store = call.inspect()?;
-            let outcome = list(&mut call.console, &store, json, PAGE).await;
+            let store = call.inspect().await?;
+            let outcome = list(&mut call.console, &*store, json, PAGE).await;
             outcome.and(store.close().await.map_err(Failure::from))
         }
         Command::Change(command) => {

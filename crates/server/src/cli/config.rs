@@ -16,7 +16,7 @@ pub(super) enum Command {
 
 pub(super) fn run(call: &mut Call<'_>, command: &Command, json: bool) -> Result<(), Failure> {
     let Command::Check = command;
-    match (config::load(call.flags, call.environment).and_then(Loaded::openable), json) {
+    match (config::load(call.flags, call.environment), json) {
         (Ok(loaded), true) => call.console.json(&as_json(&loaded)),
         (Ok(loaded), false) => as_text(&loaded, &mut call.console),
         (Err(WrongSettings(errors)), true) => {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use countersign_core::events::Origin;
-use countersign_store::database::{OpenMode, SchemaVersion};
-use countersign_store::sqlite::{self, SqliteStore};
-use countersign_store::{Clock, Store as _};
+use countersign_store::database::{Database, OpenMode, SchemaVersion};
+use countersign_store::{StoreError, sqlite};
 use serde::Serialize;
 
 use super::output::Format;
-use super::{Call, Failure, Missing, ask};
+use super::{Call, Failure, ask, existing, schema_version};
+use crate::installation::{OpenError, open_database};
 
 #[derive(Args)]
 pub(super) struct Migrate {
@@ -23,14 +23,15 @@ pub(super) struct Migrate {
 }
 
 pub(super) async fn migrate(call: &mut Call<'_>, command: Migrate) -> Result<(), Failure> {
-    let missing = if command.check { Missing::Refuse } else { Missing::Make };
-    let settings = call.prepare(missing)?.settings;
-    let path = settings.database_url.sqlite_path().map_err(Failure::misused)?;
-    let before = if path.exists() { Some(sqlite::schema_version(path)?) } else { None };
-    if !command.check {
-        SqliteStore::open(path, OpenMode::Maintain, Clock::System)?.close().await?;
-    }
-    let SchemaVersion { applied, known } = sqlite::schema_version(path)?;
+    let database = call.prepare()?.settings.database();
+    let (before, SchemaVersion { applied, known }) = if command.check {
+        let found = existing(&database).await?;
+        (Some(found), found)
+    } else {
+        let before = schema_version(&database).await?;
+        open_database(&database, OpenMode::Maintain).await?.close().await?;
+        (before, existing(&database).await?)
+    };
     let is_current = applied == known;
     if command.format.json {
         let before = before.map(|version| version.applied);
@@ -41,7 +42,7 @@ pub(super) async fn migrate(call: &mut Call<'_>, command: Migrate) -> Result<(),
         call.console.line(match before {
             Some(version) if version.is_current() => format!("The schema has version {applied} already."),
             Some(version) => format!("The schema has version {applied} now; it had {}.", version.applied),
-            None => format!("Made the database {}, with schema version {applied}.", path.display()),
+            None => format!("Made the database {database}, with schema version {applied}."),
         })?;
     }
     if is_current { Ok(()) } else { Err(Failure::failed("the schema is not current: run `countersign migrate`")) }
@@ -67,8 +68,19 @@ pub(super) struct Backup {
 
 pub(super) async fn backup(call: &mut Call<'_>, command: Backup) -> Result<(), Failure> {
     let Backup { file, format } = command;
-    let settings = call.prepare(Missing::Refuse)?.settings;
-    let path = settings.database_url.sqlite_path().map_err(Failure::misused)?;
+    let settings = call.prepare()?.settings;
+    let database = settings.database();
+    let path = match &database {
+        Database::Sqlite(path) => path,
+        Database::Postgres { url, .. } => {
+            return Err(Failure::misused(format!(
+                "backup copies SQLite databases alone: copy {url} with pg_dump, or by the snapshots of whoever runs it, and keep a copy \
+                 of {} apart from it",
+                settings.key_encryption_key_file.display()
+            )));
+        }
+    };
+    existing(&database).await?;
     if file.exists() {
         return Err(Failure::failed(format!("{} exists, and a backup overwrites nothing", file.display())));
     }
@@ -107,7 +119,7 @@ pub(super) struct AcceptRestore {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// The whole folder was restored, witness file included, as from a snapshot of the machine: nothing shows it then
+    /// The witness file was restored too, as from a snapshot of the machine or its folder: nothing shows the restore then
     #[arg(long)]
     whole_folder: bool,
     #[command(flatten)]
@@ -116,21 +128,20 @@ pub(super) struct AcceptRestore {
 
 pub(super) async fn accept_restore(call: &mut Call<'_>, command: AcceptRestore) -> Result<(), Failure> {
     let AcceptRestore { yes, whole_folder, format } = command;
-    let settings = call.prepare(Missing::Refuse)?.settings;
-    let path = settings.database_url.sqlite_path().map_err(Failure::misused)?;
-    if !whole_folder && sqlite::objection(path)?.is_none() {
+    let database = call.prepare()?.settings.database();
+    existing(&database).await?;
+    let named = |error: StoreError| OpenError::Database(database.clone(), error);
+    if !whole_folder && database.objection().await.map_err(named)?.is_none() {
         return Err(Failure::failed(format!(
-            "there is nothing to accept: {} is the database that was served last. Where its whole folder was restored, witness file \
-             included, say --whole-folder",
-            path.display()
+            "there is nothing to accept: {database} is the database that was served last. Where it was restored together with its \
+             witness file, say --whole-folder"
         )));
     }
     let question = format!(
-        "Go on with {} as it is? Every session and every token issued before ends, and everybody has to sign in again.",
-        path.display()
+        "Go on with {database} as it is? Every session and every token issued before ends, and everybody has to sign in again."
     );
     ask::confirm(&mut call.console, &question, yes)?;
-    let store = SqliteStore::open(path, OpenMode::Maintain, Clock::System)?;
+    let store = open_database(&database, OpenMode::Maintain).await?;
     let position = store.accept_restore(Origin::COMMAND_LINE).await;
     store.close().await?;
     let position = position?;

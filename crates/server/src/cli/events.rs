@@ -38,8 +38,8 @@ pub(super) struct Events {
 }
 
 pub(super) async fn run(call: &mut Call<'_>, command: Events) -> Result<(), Failure> {
-    let store = call.inspect()?;
-    let outcome = list(&mut call.console, &store, command, PAGE).await;
+    let store = call.inspect().await?;
+    let outcome = list(&mut call.console, &*store, command, PAGE).await;
     outcome.and(store.close().await.map_err(Failure::from))
 }
 

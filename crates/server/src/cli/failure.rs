@@ -81,10 +81,12 @@ impl From<WrongSettings> for Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Settings(_) | OpenError::Database(_) | OpenError::Audience(_) => Self::misused(error),
-            OpenError::Store(_) | OpenError::Start(_) | OpenError::KeyFile(_) | OpenError::Hashing(_) => {
-                Self::failed(error)
-            }
+            OpenError::Settings(_) | OpenError::Audience(_) => Self::misused(error),
+            OpenError::Database(..)
+            | OpenError::Store(_)
+            | OpenError::Start(_)
+            | OpenError::KeyFile(_)
+            | OpenError::Hashing(_) => Self::failed(error),
         }
     }
 }

@@ -17,16 +17,16 @@ mod session;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use countersign_store::Clock;
-use countersign_store::database::OpenMode;
-use countersign_store::sqlite::SqliteStore;
+use countersign_store::Store;
+use countersign_store::database::{Database, OpenMode, SchemaVersion};
 
 use self::failure::{Exit, Failure};
 use self::output::{Console, Format};
 use crate::config::{Environment, Flags, Loaded, WrongSettings};
-use crate::installation::Countersign;
+use crate::installation::{Countersign, OpenError, open_database};
 use crate::{config as settings, telemetry};
 
 const AFTER_HELP: &str = "\
@@ -96,14 +96,15 @@ enum Command {
     ///
     /// The server does the same when it starts. Take a backup first: migrations only go forward.
     Migrate(database::Migrate),
-    /// Copy the database to a file while the server runs
+    /// Copy a SQLite database to a file while the server runs
     ///
     /// The copy is the database as it was at one moment, checked before it counts. The key-encryption key is not in it: keep a copy
-    /// of that file too, and keep the two apart, since together they can forge tokens.
+    /// of that file too, and keep the two apart, since together they can forge tokens. A PostgreSQL database is copied by pg_dump or
+    /// by the snapshots of whoever runs it.
     Backup(database::Backup),
-    /// Go on with a database that was restored from a copy
+    /// Go on with a database that was restored from a copy, or that lost changes in a failover
     ///
-    /// A restored database knows nothing of the sessions that were ended and the refresh tokens that were used since the copy was
+    /// Such a database knows nothing of the sessions that were ended and the refresh tokens that were used since the copy was
     /// made, so the server refuses to start on it. This ends every session and every token issued before: everybody signs in
     /// again, with the accounts, passwords and roles of the copy.
     AcceptRestore(database::AcceptRestore),
@@ -138,37 +139,56 @@ enum Missing {
 }
 
 impl Call<'_> {
-    /// The settings, where they are right and this build can open their database.
+    /// The settings, where they are right.
     fn load(&self) -> Result<Loaded, WrongSettings> {
-        settings::load(self.flags, self.environment)?.openable()
+        settings::load(self.flags, self.environment)
     }
 
     /// Opens what the settings name, for a command that ends soon.
     async fn open(&self, missing: Missing) -> Result<Countersign, Failure> {
-        Ok(Countersign::open_for_a_command(self.prepare(missing)?).await?)
+        let loaded = self.prepare()?;
+        if missing == Missing::Refuse {
+            existing(&loaded.settings.database()).await?;
+        }
+        Ok(Countersign::open_for_a_command(loaded).await?)
     }
 
     /// Opens the database to look at it, and nothing else: even where it may not be served, as after a restore.
-    fn inspect(&self) -> Result<SqliteStore, Failure> {
-        let path = self.prepare(Missing::Refuse)?.settings.database_url;
-        let path = path.sqlite_path().map_err(Failure::misused)?;
-        Ok(SqliteStore::open(path, OpenMode::Inspect, Clock::System)?)
+    async fn inspect(&self) -> Result<Arc<dyn Store>, Failure> {
+        let database = self.prepare()?.settings.database();
+        existing(&database).await?;
+        Ok(open_database(&database, OpenMode::Inspect).await?)
     }
 
     /// The settings, for a command that is no server.
-    fn prepare(&self, missing: Missing) -> Result<Loaded, Failure> {
+    fn prepare(&self) -> Result<Loaded, Failure> {
         let loaded = self.load()?;
         // A second command in one process, as in a test, keeps the log of the first.
         let _ = telemetry::start_logs(loaded.settings.log_format, COMMAND_LOG);
-        if missing == Missing::Refuse
-            && let Ok(path) = loaded.settings.database_url.sqlite_path()
-            && !path.exists()
-        {
-            let message = "name the right one (database_url), or start `countersign` to make it";
-            return Err(Failure::failed(format!("there is no database at {}: {message}", path.display())));
-        }
         Ok(loaded)
     }
+}
+
+/// How far the schema has come; refuses a database that does not exist yet.
+async fn existing(database: &Database) -> Result<SchemaVersion, Failure> {
+    if let Some(version) = schema_version(database).await? {
+        return Ok(version);
+    }
+    Err(Failure::failed(match database {
+        Database::Sqlite(path) => format!(
+            "there is no database at {}: name the right one (database_url), or start `countersign` to make it",
+            path.display()
+        ),
+        Database::Postgres { url, .. } => format!(
+            "the database {url} has no Countersign tables yet: name the right one (database_url), start `countersign` or run \
+             `countersign migrate`"
+        ),
+    }))
+}
+
+/// How far the schema has come; `None`: there is no database yet.
+async fn schema_version(database: &Database) -> Result<Option<SchemaVersion>, Failure> {
+    Ok(database.schema_version().await.map_err(|error| OpenError::Database(database.clone(), error))?)
 }
 
 /// Runs the command that this process was started with.

@@ -147,11 +147,21 @@ fn wrong_settings_are_told_and_end_with_misuse() {
 }
 
 #[test]
-fn a_database_that_is_not_built_in_is_told() {
-    let arguments = ["config", "check", "--database-url", "postgres://me:pw@db/x", "--key-encryption-key-file", "k"];
-    let (exit, _, err) = call(&arguments, &[]);
-    assert_eq!(exit, Exit::Misused);
-    assert!(err.contains("not built into this version") && err.contains("postgres://***@db/x"), "{err}");
+fn a_postgres_database_is_shown_without_its_password() {
+    for more in [&[][..], &["--json"]] {
+        let arguments = ["config", "check", "--database-url", "postgres://me:hunter2@db/x"];
+        let (exit, out, err) = call(&[&arguments[..], more].concat(), &[]);
+        assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+        assert!(out.contains("postgres://db:5432/x") && !out.contains("hunter2"), "{out}");
+    }
+}
+
+#[test]
+fn a_postgres_database_is_not_copied_to_a_file() {
+    let (exit, out, err) = call(&["backup", "copy.db", "--database-url", "postgres://me:hunter2@db/x"], &[]);
+    assert_eq!((exit, out.as_str()), (Exit::Misused, ""));
+    assert!(err.contains("postgres://db:5432/x with pg_dump") && err.contains("data/key-encryption.key"), "{err}");
+    assert!(!err.contains("hunter2"), "{err}");
 }
 
 #[test]

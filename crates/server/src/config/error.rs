@@ -95,7 +95,7 @@ pub(super) fn shown(value: &str) -> String {
 }
 
 /// The value with the `user:password@` of a URL replaced, and its query dropped where that carries a password.
-pub(super) fn without_userinfo(value: &str) -> String {
+fn without_userinfo(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
     let rest = match rest.split_once('?') {
         Some((before, query)) if query.contains("password") => before,

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_store::database::Database;
 use countersign_token::{Algorithm, SigningKey};
 use ipnet::IpNet;
 
@@ -28,7 +29,7 @@ pub use error::{Source, WrongSetting, WrongSettings};
 pub use flags::Flags;
 use layers::Layers;
 pub use show::{Effective, Shown};
-pub use types::{DatabaseUrl, LogFormat, NotBuiltIn, PasswordHash, ReaderSecret, Registration};
+pub use types::{DatabaseUrl, LogFormat, PasswordHash, ReaderSecret, Registration};
 pub use url::{Issuer, Origin};
 
 /// Every setting, typed. What each means stands in [`table`].
@@ -42,7 +43,9 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// The database.
     pub database_url: DatabaseUrl,
-    /// The file with the key that encrypts the signing keys; the store makes it at first start.
+    /// The file that shows whether the database went back in time.
+    pub witness_file: PathBuf,
+    /// The file with the key that encrypts the signing keys; it is made at first start.
     pub key_encryption_key_file: PathBuf,
     /// How long events are kept.
     pub event_retention: Duration,
@@ -89,22 +92,14 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
-impl Loaded {
-    /// Refuses a database that this build cannot open.
-    ///
-    /// # Errors
-    ///
-    /// `database_url` names a PostgreSQL server.
-    pub fn openable(self) -> Result<Self, WrongSettings> {
-        let Err(not_built_in) = self.settings.database_url.sqlite_path() else { return Ok(self) };
-        let setting = table::DATABASE_URL.key;
-        let found = self.effective.iter().find(|effective| effective.key == setting);
-        Err(WrongSettings(vec![WrongSetting {
-            setting: setting.to_owned(),
-            value: found.map(|effective| effective.value.quoted()),
-            source: found.map_or(Source::Default, |effective| effective.source.clone()),
-            expected: not_built_in.to_string(),
-        }]))
+impl Settings {
+    /// The database, and what this server keeps of it.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        match self.database_url.clone() {
+            DatabaseUrl::Sqlite(path) => Database::Sqlite(path),
+            DatabaseUrl::Postgres(url) => Database::Postgres { url, witness: self.witness_file.clone() },
+        }
     }
 }
 
@@ -144,6 +139,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
     let cors_origins = layers.list(&table::CORS_ORIGINS, Origin::parse);
     let trusted_proxies = layers.list(&table::TRUSTED_PROXIES, parse::network);
     let database_url = layers.one(&table::DATABASE_URL, parse::database_url);
+    let witness_file = layers.optional(&table::WITNESS_FILE, parse::file);
     let key_encryption_key_file = layers.optional(&table::KEY_ENCRYPTION_KEY_FILE, parse::file);
     let event_retention = layers.one(
         &table::EVENT_RETENTION,
@@ -197,10 +193,9 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
     let rotation_overlap =
         rotation_overlap.map(|named| together::rotation_overlap(layers, named, access_token_lifetime));
     let password_hash = together::password_hash(layers, memory_kib, iterations, parallelism);
-    let key_encryption_key_file = match key_encryption_key_file {
-        Some(named) => together::key_encryption_key_file(layers, named, database_url.as_ref()),
-        None => None,
-    };
+    let witness_file = witness_file.and_then(|named| together::witness_file(layers, named, database_url.as_ref()));
+    let key_encryption_key_file = key_encryption_key_file
+        .and_then(|named| together::key_encryption_key_file(layers, named, database_url.as_ref()));
     let signing_keys = signing_key_files.map(|files| together::signing_keys(layers, signing_algorithm, &files));
 
     let settings = Settings {
@@ -208,6 +203,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
         cors_origins: cors_origins?,
         trusted_proxies: trusted_proxies?,
         database_url: database_url?,
+        witness_file: witness_file?,
         key_encryption_key_file: key_encryption_key_file?,
         event_retention: event_retention?,
         issuer: issuer?,

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_store::postgres::PostgresUrl;
 use countersign_token::Algorithm;
 use ipnet::IpNet;
 use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
-use zeroize::Zeroizing;
 
 use super::types::{DatabaseUrl, LogFormat, ReaderSecret, Registration};
 
@@ -38,9 +38,11 @@ pub(super) fn network(value: &str) -> Parsed<IpNet> {
 
 pub(super) fn database_url(value: &str) -> Parsed<DatabaseUrl> {
     if value.starts_with("postgres://") || value.starts_with("postgresql://") {
-        return Ok(DatabaseUrl::Postgres(Zeroizing::new(value.to_owned())));
+        let url = PostgresUrl::parse(value).map_err(|wrong| wrong.to_string())?;
+        return Ok(DatabaseUrl::Postgres(Box::new(url)));
     }
-    let wrong = "must be sqlite:PATH, such as sqlite:data/countersign.db, or postgres://…";
+    let wrong =
+        "must be sqlite:PATH, such as sqlite:data/countersign.db, or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
     let path = value.strip_prefix("sqlite:").ok_or(wrong)?;
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.contains('?') {
@@ -201,12 +203,16 @@ mod tests {
             ("sqlite://data/x.db", "data/x.db"),
             ("sqlite:///var/lib/x.db", "/var/lib/x.db"),
         ] {
-            assert_eq!(database_url(value).unwrap().sqlite_path().unwrap(), std::path::Path::new(path));
+            assert_eq!(database_url(value).unwrap(), DatabaseUrl::Sqlite(path.into()));
         }
-        assert!(database_url("postgres://u:p@h/d").unwrap().sqlite_path().is_err());
+        for value in ["postgres://u:p@h/d", "postgresql://h:5433/d?sslmode=require"] {
+            assert!(matches!(database_url(value).unwrap(), DatabaseUrl::Postgres(_)), "{value}");
+        }
         for value in ["", "data/x.db", "sqlite:", "sqlite:x/", "sqlite::memory:", "sqlite:x?mode=rwc", "mysql://h"] {
             assert!(database_url(value).is_err(), "{value}");
         }
+        let refused = database_url("postgres://u:hunter2@h/").unwrap_err();
+        assert!(refused.contains("must name a database") && !refused.contains("hunter2"), "{refused}");
     }
 
     #[test]

@@ -112,10 +112,12 @@ settings! {
         .or("http://localhost:4200").list();
     TRUSTED_PROXIES = Setting::new("trusted_proxies", Group::Network, "NETWORKS", "Proxies whose X-Forwarded-For is believed, as addresses or CIDR")
         .list();
-    DATABASE_URL = Setting::new("database_url", Group::Storage, "URL", "The database: sqlite:PATH, or postgres://…")
+    DATABASE_URL = Setting::new("database_url", Group::Storage, "URL", "The database: sqlite:PATH, a file for one server, or postgres://USER:PASSWORD@HOST:PORT/DATABASE, for one server or many. As a flag the password shows in the process list")
         .or("sqlite:data/countersign.db");
-    KEY_ENCRYPTION_KEY_FILE = Setting::new("key_encryption_key_file", Group::Storage, "FILE", "The key that encrypts the signing keys in the database; made at first start")
-        .unset("key-encryption.key beside the SQLite database");
+    WITNESS_FILE = Setting::new("witness_file", Group::Storage, "FILE", "With PostgreSQL: the file in which this server, and no other, notes how far the database had come, so that a restored one is noticed")
+        .unset("data/countersign.witness; with SQLite always beside the database");
+    KEY_ENCRYPTION_KEY_FILE = Setting::new("key_encryption_key_file", Group::Storage, "FILE", "The key that encrypts the signing keys in the database; made at first start, and the same for every server on one database")
+        .unset("key-encryption.key beside the SQLite database; data/key-encryption.key with PostgreSQL");
     EVENT_RETENTION = Setting::new("event_retention", Group::Storage, "TIME", "How long events are kept (1d to 3650d)")
         .or("90d");
     ISSUER = Setting::new("issuer", Group::Tokens, "URL", "The URL by which clients reach this server: the `iss` of every token")

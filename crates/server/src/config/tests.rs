@@ -35,6 +35,7 @@ fn defaults_are_those_of_the_contract_and_every_setting_is_read_once() {
     let settings = loaded.settings;
     assert_eq!(settings.listen.to_string(), "127.0.0.1:5000");
     assert_eq!(settings.database_url.to_string(), "sqlite:data/countersign.db");
+    assert_eq!(settings.witness_file, PathBuf::from("data/countersign.db.witness"));
     assert_eq!(settings.key_encryption_key_file, PathBuf::from("data/key-encryption.key"));
     assert_eq!(settings.issuer.as_str(), "http://localhost:5000");
     assert_eq!(settings.audience, "http://localhost:4200");
@@ -184,9 +185,7 @@ fn a_file_that_is_named_must_exist() {
 fn secrets_stand_in_no_message_and_no_debug_output() {
     let secret = "0123456789abcdef0123456789abcdef-very-secret";
     let variables = [("COUNTERSIGN_REVOCATION_READER_SECRET", secret)];
-    let loaded =
-        load_from("database_url = 'postgres://me:hunter2@db/x'\nkey_encryption_key_file = 'k'", &variables, &[]);
-    let loaded = loaded.unwrap();
+    let loaded = load_from("database_url = 'postgres://me:hunter2@db/x'", &variables, &[]).unwrap();
     assert_eq!(loaded.settings.revocation_reader_secret.as_ref().unwrap().expose(), secret);
     let everything = format!("{loaded:?} {}", serde_json::to_string(&loaded.effective).unwrap());
     assert!(!everything.contains("very-secret") && !everything.contains("hunter2"), "{everything}");
@@ -199,11 +198,34 @@ fn secrets_stand_in_no_message_and_no_debug_output() {
 }
 
 #[test]
-fn postgres_needs_a_named_key_file_and_is_then_refused_by_the_store_alone() {
-    let refused = refusals("database_url = 'postgres://me:hunter2@db/x'", &[], &[]);
-    assert_eq!(refused[0].0, "key_encryption_key_file");
-    let loaded = load_from("database_url = 'postgres://db/x'\nkey_encryption_key_file = 'k'", &[], &[]).unwrap();
-    assert_eq!(loaded.settings.database_url.sqlite_path(), Err(NotBuiltIn));
+fn a_postgres_url_is_the_whole_change() {
+    let loaded = load_from("database_url = 'postgres://me:hunter2@db/x'", &[], &[]).unwrap();
+    let settings = &loaded.settings;
+    assert_eq!(settings.database().to_string(), "postgres://db:5432/x");
+    assert_eq!(settings.key_encryption_key_file, PathBuf::from("data/key-encryption.key"));
+    assert_eq!(settings.witness_file, PathBuf::from("data/countersign.witness"));
+    let named = load_from("witness_file = '/var/lib/w'", &[("COUNTERSIGN_DATABASE_URL", "postgres://db/x")], &[]);
+    let Database::Postgres { witness, .. } = named.unwrap().settings.database() else { panic!("it is PostgreSQL") };
+    assert_eq!(witness, PathBuf::from("/var/lib/w"));
+}
+
+#[test]
+fn a_wrong_postgres_url_is_told_with_the_rest_and_without_its_password() {
+    let wrong = load_from("database_url = 'postgres://me:hunter2@db'\nlisten = 'x'", &[], &[]).unwrap_err().to_string();
+    assert!(
+        wrong.contains("database_url = \"postgres://***@db\"") && wrong.contains("must name a database"),
+        "{wrong}"
+    );
+    assert!(wrong.contains("listen") && !wrong.contains("hunter2"), "{wrong}");
+}
+
+#[test]
+fn the_witness_of_a_sqlite_database_is_not_chosen() {
+    let loaded = load_from("database_url = 'sqlite:/a/x.db'", &[], &[]).unwrap();
+    assert_eq!(loaded.settings.witness_file, PathBuf::from("/a/x.db.witness"));
+    let refused = refusals("database_url = 'sqlite:/a/x.db'\nwitness_file = 'w'", &[], &[]);
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].0 == "witness_file" && refused[0].1.contains("is /a/x.db.witness"), "{refused:?}");
 }
 
 #[test]

@@ -16,8 +16,14 @@ use super::url::Issuer;
 /// The port of `listen` where it is not set.
 const DEFAULT_PORT: u16 = 5000;
 
-/// The file name of the key that encrypts the signing keys, in the directory of the database.
+/// The folder of this server's own files where the database is elsewhere.
+const DATA: &str = "data";
+
+/// The file name of the key that encrypts the signing keys.
 const KEY_FILE: &str = "key-encryption.key";
+
+/// The file name of the witness where the database is elsewhere.
+const WITNESS_FILE: &str = "countersign.witness";
 
 pub(super) fn addresses(layers: &mut Layers, listen: Option<SocketAddr>, metrics: Option<SocketAddr>) {
     let (Some(listen), Some(metrics)) = (listen, metrics) else { return };
@@ -75,25 +81,51 @@ pub(super) fn password_hash(
     Some(cost)
 }
 
-/// The file of the key that encrypts the signing keys: beside the SQLite file unless it is named.
+/// The file of the key that encrypts the signing keys: with the data of this server, unless it is named.
 pub(super) fn key_encryption_key_file(
     layers: &mut Layers,
     named: Option<PathBuf>,
     database: Option<&DatabaseUrl>,
 ) -> Option<PathBuf> {
-    match (named, database?) {
-        (Some(named), _) => Some(named),
-        (None, DatabaseUrl::Sqlite(database)) => {
-            let file = database.parent().unwrap_or(Path::new("")).join(KEY_FILE);
-            layers.derived(&table::KEY_ENCRYPTION_KEY_FILE, file.show());
-            Some(file)
-        }
-        (None, DatabaseUrl::Postgres(_)) => {
-            let expected = "must be named with a PostgreSQL database: a file that every node reads, kept apart from it";
-            layers.refuse_value(&table::KEY_ENCRYPTION_KEY_FILE, expected.to_owned());
-            None
-        }
+    if named.is_some() {
+        return named;
     }
+    let folder = match database? {
+        DatabaseUrl::Sqlite(database) => database.parent().unwrap_or(Path::new("")),
+        DatabaseUrl::Postgres(_) => Path::new(DATA),
+    };
+    let file = folder.join(KEY_FILE);
+    layers.derived(&table::KEY_ENCRYPTION_KEY_FILE, file.show());
+    Some(file)
+}
+
+/// The file that shows a database that went back in time. That of a SQLite database is found by whoever moves the database.
+pub(super) fn witness_file(
+    layers: &mut Layers,
+    named: Option<PathBuf>,
+    database: Option<&DatabaseUrl>,
+) -> Option<PathBuf> {
+    let file = match (named, database?) {
+        (Some(named), DatabaseUrl::Postgres(_)) => return Some(named),
+        (Some(_), DatabaseUrl::Sqlite(database)) => {
+            let beside = beside(database);
+            let expected =
+                format!("must be left out with SQLite: the witness is {}, beside the database", beside.display());
+            layers.refuse_value(&table::WITNESS_FILE, expected);
+            return None;
+        }
+        (None, DatabaseUrl::Postgres(_)) => Path::new(DATA).join(WITNESS_FILE),
+        (None, DatabaseUrl::Sqlite(database)) => beside(database),
+    };
+    layers.derived(&table::WITNESS_FILE, file.show());
+    Some(file)
+}
+
+/// The witness of a SQLite database, where the store keeps it.
+fn beside(database: &Path) -> PathBuf {
+    let mut file = database.as_os_str().to_owned();
+    file.push(".witness");
+    file.into()
 }
 
 /// The operator's own keys, read and parsed; the first is the one that signs.

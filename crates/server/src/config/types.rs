@@ -1,47 +1,26 @@
 //! The kinds of value that settings have.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use countersign_store::postgres::PostgresUrl;
 use zeroize::Zeroizing;
-
-use super::error::without_userinfo;
 
 /// Where the data is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL server, by its connection URL, which may hold a password.
-    Postgres(Zeroizing<String>),
+    /// A PostgreSQL database.
+    Postgres(Box<PostgresUrl>),
 }
 
-/// The database is of a kind that this build cannot open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "PostgreSQL is not built into this version; set database_url to sqlite:PATH, such as sqlite:data/countersign.db"
-)]
-pub struct NotBuiltIn;
-
-impl DatabaseUrl {
-    /// The SQLite file.
-    ///
-    /// # Errors
-    ///
-    /// The URL names a PostgreSQL server.
-    pub fn sqlite_path(&self) -> Result<&Path, NotBuiltIn> {
-        match self {
-            Self::Sqlite(path) => Ok(path),
-            Self::Postgres(_) => Err(NotBuiltIn),
-        }
-    }
-}
-
+/// Without the user and the password of a PostgreSQL database.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => f.write_str(&without_userinfo(url)),
+            Self::Postgres(url) => url.fmt(f),
         }
     }
 }
@@ -131,6 +110,7 @@ impl fmt::Debug for ReaderSecret {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -147,8 +127,9 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let url = DatabaseUrl::Postgres(Zeroizing::new("postgres://me:hunter2@db/x".to_owned()));
-        assert_eq!(format!("{url:?} {url}"), "postgres://***@db/x postgres://***@db/x");
+        let url = PostgresUrl::parse("postgres://me:hunter2@db/x").unwrap();
+        let url = DatabaseUrl::Postgres(Box::new(url));
+        assert_eq!(format!("{url:?} {url}"), "postgres://db:5432/x postgres://db:5432/x");
         assert_eq!(format!("{:?}", ReaderSecret::new("hunter2")), "ReaderSecret(redacted)");
     }
 }
