@@ -87,8 +87,14 @@ pub struct NotAdministrator;
 /// See [`CallerError`].
 pub async fn authenticate(countersign: &Countersign, access_token: &str) -> Result<Caller, CallerError> {
     let now = countersign.clock.now().unix_seconds();
-    let keys = countersign.verifying_keys();
-    let claims = verify(access_token, &keys, &countersign.policy.expected(), now)?;
+    let expected = countersign.policy.expected();
+    let claims = match verify(access_token, &countersign.verifying_keys(), &expected, now) {
+        Err(VerifyError::UnknownKey) => {
+            countersign.keys.renew(&*countersign.store, &countersign.clock).await?;
+            verify(access_token, &countersign.verifying_keys(), &expected, now)?
+        }
+        verified => verified?,
+    };
     let session = SessionId::new(claims.sid);
     let found = match countersign.store.session_account(session).await? {
         Ok(found) => found,

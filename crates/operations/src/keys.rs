@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use countersign_core::events::Origin;
@@ -16,6 +16,7 @@ use countersign_core::time::Millis;
 use countersign_store::verbs::{NewKey, StoredKeyDraft};
 use countersign_store::{Clock, Store, StoreError};
 use countersign_token::{Algorithm, KeySet, MAX_LEEWAY_SECONDS, SigningKey};
+use tokio::sync::Mutex;
 
 use crate::callers::Administrator;
 use crate::policy::Policy;
@@ -25,6 +26,9 @@ use crate::{Countersign, random};
 /// For how long verifiers may keep the published key set (`Cache-Control: max-age`), and so for how long a new key is
 /// published before it signs.
 pub const PUBLISHED_AHEAD: Duration = Duration::from_secs(300);
+
+/// How long lies between two times that keys are read for somebody who presents one that is not here.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where signing keys come from. The keys that tag refresh tokens are always in the store.
 #[derive(Debug)]
@@ -71,6 +75,8 @@ pub enum KeyError {
 pub(crate) struct KeyRing {
     source: KeySource,
     current: ArcSwap<Keys>,
+    /// When the keys were last read for somebody who presented one that was not here.
+    renewed: Mutex<Option<Instant>>,
 }
 
 /// The keys in use at one moment.
@@ -126,11 +132,33 @@ impl KeyRing {
             store.add_keys(vec![new_tag_key(policy, &source.encryption, &[], false)?], Origin::SERVER).await?;
         }
         let keys = read(store, clock, &source, &HashMap::new()).await?;
-        Ok(Self { source, current: ArcSwap::from_pointee(keys) })
+        Ok(Self { source, current: ArcSwap::from_pointee(keys), renewed: Mutex::new(None) })
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Keys>> {
         self.current.load()
+    }
+
+    /// Reads the keys again because somebody presents one that is not here: another server may have made it a moment ago. Whoever
+    /// asks while they are read, or was just before, waits for the next time, so that nobody can make this busy.
+    pub(crate) async fn renew(&self, store: &dyn Store, clock: &Clock) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let mut renewed = self.renewed.lock().await;
+        if let Some(last) = *renewed {
+            if last >= asked {
+                return Ok(());
+            }
+            tokio::time::sleep(RENEWAL_PAUSE.saturating_sub(last.elapsed())).await;
+        }
+        *renewed = Some(Instant::now());
+        match self.reload(store, clock).await {
+            Ok(()) => Ok(()),
+            Err(KeyError::Store(error)) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "could not read the keys; the ones in memory stay in use");
+                Ok(())
+            }
+        }
     }
 
     /// Reads the keys again: others may have added some, and time moves every key on.

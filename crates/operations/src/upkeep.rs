@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_core::events::Origin;
 use countersign_store::StoreError;
+use countersign_store::error::RestoredError;
 use countersign_store::verbs::Sweep;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -54,9 +56,23 @@ async fn follow_feed(countersign: &Countersign) {
                 poll.tick().await;
             },
         }
-        report("read the revocation feed", countersign.feed.catch_up(&*countersign.store).await);
+        match countersign.feed.catch_up(&*countersign.store).await {
+            Err(StoreError::Restored(lost)) => end_what_was_lost(countersign, &lost).await,
+            outcome => report("read the revocation feed", outcome),
+        }
         countersign.feed.forget_expired(countersign.clock.now());
     }
+}
+
+/// The database that is served has lost commits that were acknowledged, as after a failover to a server that lagged behind: what was
+/// revoked or used since would be good again. So everything that was issued before ends, on all nodes at once.
+async fn end_what_was_lost(countersign: &Countersign, lost: &RestoredError) {
+    tracing::error!(%lost, "every session is ended, since it cannot be known which of them were revoked; everybody signs in again");
+    let accepted = async {
+        countersign.store.accept_restore(Origin::SERVER).await?;
+        countersign.feed.catch_up(&*countersign.store).await
+    };
+    report("go on with the database as it is", accepted.await);
 }
 
 async fn follow_keys(countersign: &Countersign) {

@@ -204,6 +204,17 @@ impl TagKeys {
         })
     }
 
+    /// True where the text has the form of a token and names a key that is not here: another server may have made the key since
+    /// these were read.
+    #[must_use]
+    pub fn lack_the_key_of(&self, text: &str) -> bool {
+        let encoded = text.strip_prefix(PREFIX).filter(|encoded| encoded.len() == ENCODED_CHARS);
+        // Four characters hold the first three bytes: version, key and one of the family.
+        let mut head = [0; 3];
+        let head = encoded.and_then(|encoded| Base64UrlUnpadded::decode(encoded.get(..4)?, &mut head).ok());
+        head.is_some_and(|head| head[0] == VERSION && self.find(head[1]).is_none())
+    }
+
     fn find(&self, id: u8) -> Option<&TagKey> {
         std::iter::once(&self.newest).chain(&self.older).find(|key| key.id == id)
     }
@@ -319,6 +330,16 @@ mod tests {
         let both = TagKeys::new(newer.clone(), vec![TagKey::new(1, &Secret::new([1; 32]))]);
         assert!(both.open(&text).is_ok());
         assert_eq!(TagKeys::new(newer, vec![]).open(&text), Err(Malformed));
+    }
+
+    #[test]
+    fn a_key_that_is_not_here_is_told_from_what_is_no_token() {
+        let text = ring().seal(&token(0)).to_string();
+        let other = TagKeys::new(TagKey::new(200, &Secret::new([9; 32])), vec![]);
+        assert!(!ring().lack_the_key_of(&text) && other.lack_the_key_of(&text));
+        for no_token in ["", PREFIX, &text[1..], &text[..text.len() - 1], &text.replacen("cs_rt_A", "cs_rt_B", 1)] {
+            assert!(!other.lack_the_key_of(no_token), "{no_token}");
+        }
     }
 
     #[test]

@@ -85,13 +85,16 @@ async fn rotate(
     request: Refresh,
     address: Option<IpAddr>,
 ) -> Result<(TokenPair, bool), RefreshError> {
+    if countersign.keys.current().tags.lack_the_key_of(&request.refresh_token) {
+        countersign.keys.renew(&*countersign.store, &countersign.clock).await?;
+    }
     let token = countersign.keys.current().tags.open(&request.refresh_token)?;
     let presented = Presented {
         token,
         client: ClientId::first_party(),
         retry_key: request.retry_key.as_deref().map(RetryKey::parse).transpose()?,
         access_token_session: match &request.access_token {
-            Some(access_token) => Some(session_of(countersign, access_token).map_err(RefreshError::AccessToken)?),
+            Some(access_token) => Some(session_of(countersign, access_token).await?),
             None => None,
         },
     };
@@ -110,9 +113,16 @@ async fn rotate(
 }
 
 /// The session of an access token: it may have expired, and everything else about it must be right.
-fn session_of(countersign: &Countersign, access_token: &str) -> Result<SessionId, VerifyError> {
+async fn session_of(countersign: &Countersign, access_token: &str) -> Result<SessionId, RefreshError> {
     let expected = countersign_token::Expected { allow_expired: true, ..countersign.policy.expected() };
     let now = countersign.clock.now().unix_seconds();
-    let claims = verify(access_token, &countersign.keys.current().remembered, &expected, now)?;
-    Ok(SessionId::new(claims.sid))
+    let verified = || verify(access_token, &countersign.keys.current().remembered, &expected, now);
+    let claims = match verified() {
+        Err(VerifyError::UnknownKey) => {
+            countersign.keys.renew(&*countersign.store, &countersign.clock).await?;
+            verified()
+        }
+        verified => verified,
+    };
+    Ok(SessionId::new(claims.map_err(RefreshError::AccessToken)?.sid))
 }

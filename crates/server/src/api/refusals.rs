@@ -21,11 +21,11 @@ impl From<StoreError> for Problem {
                 tracing::error!(reason, "the database is unavailable");
                 Self::new(Code::StoreUnavailable)
             }
-            StoreError::Conflict(_)
-            | StoreError::Corrupt(_)
-            | StoreError::Schema(_)
-            | StoreError::Restored(_)
-            | StoreError::Internal(_) => {
+            StoreError::Restored(reason) => {
+                tracing::error!(%reason, "the database has lost something: nothing is answered until every session has ended");
+                Self::new(Code::StoreUnavailable)
+            }
+            StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Schema(_) | StoreError::Internal(_) => {
                 tracing::error!(%error, "the store failed");
                 Self::new(Code::Internal)
             }

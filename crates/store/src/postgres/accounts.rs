@@ -76,7 +76,7 @@ async fn is_administrators(writing: &Writing, session: SessionId) -> Outcome<boo
     writing.rows(sql, params![session.as_uuid()]).await?;
     let sql = "SELECT id FROM countersign.sessions WHERE id = $1 FOR SHARE";
     writing.rows(sql, params![session.as_uuid()]).await?;
-    let found = sessions::session_account_at(writing.connection()?, session, |_| writing.now).await?;
+    let found = sessions::session_account_held(writing, session).await?;
     Ok(found.is_ok_and(|found| found.account.roles.contains(Role::ADMIN)))
 }
 

@@ -17,7 +17,7 @@ use crate::postgres::rows::{
 };
 use crate::postgres::writing::{Base, Writing};
 use crate::postgres::{families, state};
-use crate::verbs::{AccessDenied, Begin, Begun, Granted, ListedSession, SessionAccount};
+use crate::verbs::{AccessDenied, Begin, Begun, FeedPosition, Granted, ListedSession, SessionAccount};
 
 /// The most sessions that one query gives.
 const PAGE: u32 = 1000;
@@ -94,24 +94,53 @@ async fn account_and_standing(writing: &Writing, id: AccountId) -> Outcome<Optio
     first(&rows, |columns| Ok((columns.account()?, columns.standing()?)))
 }
 
+/// Asked at every request, so it also tells when the database has lost something.
 pub(super) async fn session_account(
     base: &Base,
     connection: &Connection,
     id: SessionId,
 ) -> Outcome<Result<SessionAccount, AccessDenied>> {
-    session_account_at(connection, id, |database| base.settle(database)).await
+    let before = base.node.position();
+    let Some(found) = find(connection, id).await? else {
+        return Ok(Err(AccessDenied::UnknownSession));
+    };
+    base.continues(&before, &found.position, connection).await?;
+    base.node.saw(found.position);
+    let now = base.settle(found.time);
+    Ok(found.alive_at(now))
 }
 
-/// `settle` says which time counts, given that of the database.
-pub(super) async fn session_account_at(
-    connection: &Connection,
+/// The same for a transaction that holds the rows.
+pub(super) async fn session_account_held(
+    writing: &Writing,
     id: SessionId,
-    settle: impl FnOnce(Millis) -> Millis,
 ) -> Outcome<Result<SessionAccount, AccessDenied>> {
+    let found = find(writing.connection()?, id).await?;
+    Ok(found.map_or(Err(AccessDenied::UnknownSession), |found| found.alive_at(writing.now)))
+}
+
+/// A session with what decides over it.
+struct FoundSession {
+    time: Millis,
+    position: FeedPosition,
+    session: Session,
+    standing: Standing,
+    account: Account,
+}
+
+impl FoundSession {
+    fn alive_at(self, now: Millis) -> Result<SessionAccount, AccessDenied> {
+        let Self { session, standing, account, .. } = self;
+        alive(&session, NEVER_IDLE, &standing, now).map_err(AccessDenied::Dead)?;
+        Ok(SessionAccount { account, global_epoch: standing.epochs.global })
+    }
+}
+
+async fn find(connection: &Connection, id: SessionId) -> Outcome<Option<FoundSession>> {
     let sql = concat!(
         "SELECT ",
         database_time!(),
-        ", ",
+        ", g.incarnation, g.feed_seq, g.global_epoch, ",
         session_columns!(),
         ", ",
         standing_columns!(),
@@ -120,14 +149,15 @@ pub(super) async fn session_account_at(
         " FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g \
          WHERE s.id = $1"
     );
-    let rows = connection.rows(sql, params![id.as_uuid()]).await?;
-    let found =
-        first(&rows, |columns| Ok((columns.millis()?, columns.session()?, columns.standing()?, columns.account()?)))?;
-    let Some((time, session, standing, account)) = found else {
-        return Ok(Err(AccessDenied::UnknownSession));
-    };
-    let answer = alive(&session, NEVER_IDLE, &standing, settle(time)).map_err(AccessDenied::Dead);
-    Ok(answer.map(|()| SessionAccount { account, global_epoch: standing.epochs.global }))
+    first(&connection.rows(sql, params![id.as_uuid()]).await?, |columns| {
+        Ok(FoundSession {
+            time: columns.millis()?,
+            position: columns.position()?,
+            session: columns.session()?,
+            standing: columns.standing()?,
+            account: columns.account()?,
+        })
+    })
 }
 
 pub(super) async fn list(

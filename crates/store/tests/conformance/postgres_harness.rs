@@ -6,7 +6,7 @@ use std::thread;
 
 use countersign_store::database::OpenMode;
 use countersign_store::postgres::{PostgresStore, PostgresUrl};
-use countersign_store::{Clock, Store};
+use countersign_store::{Clock, Store, StoreError};
 use tempfile::TempDir;
 
 use crate::harness::{BEGINNING, Harness};
@@ -20,7 +20,7 @@ pub(crate) struct PostgresHarness {
     store: Arc<PostgresStore>,
 }
 
-struct TestDatabase {
+pub(crate) struct TestDatabase {
     server: String,
     name: String,
 }
@@ -32,7 +32,7 @@ fn server() -> String {
 }
 
 impl TestDatabase {
-    async fn make() -> Self {
+    pub(crate) async fn make() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("conformance_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let database = Self { server: server(), name };
@@ -40,10 +40,14 @@ impl TestDatabase {
         database
     }
 
-    fn url(&self) -> PostgresUrl {
+    fn url_text(&self) -> String {
         let (base, parameters) = self.server.split_once('?').unwrap_or((&self.server, ""));
         let (host, _) = base.rsplit_once('/').expect("the URL names a database");
-        PostgresUrl::parse(&format!("{host}/{}?{parameters}", self.name)).unwrap()
+        format!("{host}/{}?{parameters}", self.name)
+    }
+
+    pub(crate) fn url(&self) -> PostgresUrl {
+        PostgresUrl::parse(&self.url_text()).unwrap()
     }
 }
 
@@ -67,6 +71,40 @@ async fn run(server: &str, sql: &str) {
 }
 
 impl PostgresHarness {
+    /// Runs statements on the database, past the store.
+    pub(crate) async fn sql(&self, sql: &str) {
+        run(&self.database.url_text(), sql).await;
+    }
+
+    /// A connection past the store.
+    pub(crate) async fn connect(&self) -> tokio_postgres::Client {
+        let url = self.database.url_text();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        // It ends with its client.
+        drop(tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(connection)));
+        client
+    }
+
+    /// Another node, of which the test sees more than its verbs.
+    pub(crate) async fn node(&self) -> Arc<PostgresStore> {
+        let number = self.nodes.fetch_add(1, Ordering::Relaxed);
+        self.open(&format!("{number}.witness")).await
+    }
+
+    pub(crate) fn url(&self) -> PostgresUrl {
+        self.database.url()
+    }
+
+    pub(crate) fn first_witness(&self) -> std::path::PathBuf {
+        self.folder.path().join("first.witness")
+    }
+
+    /// Opens the database as a start of the first node would.
+    pub(crate) async fn start(&self) -> Result<PostgresStore, StoreError> {
+        let clock = Clock::Manual(Arc::clone(&self.clock));
+        PostgresStore::open(&self.url(), &self.first_witness(), OpenMode::Serve, clock).await
+    }
+
     async fn open(&self, witness: &str) -> Arc<PostgresStore> {
         Self::open_at(&self.database, &self.folder, &self.clock, witness).await
     }
@@ -99,8 +137,7 @@ impl Harness for PostgresHarness {
     }
 
     async fn another(&self) -> Arc<dyn Store> {
-        let number = self.nodes.fetch_add(1, Ordering::Relaxed);
-        self.open(&format!("{number}.witness")).await
+        self.node().await
     }
 
     async fn restart(&mut self) {

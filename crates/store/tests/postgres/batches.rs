@@ -1,0 +1,91 @@
+//! Refreshes that arrive together.
+
+use std::time::{Duration, Instant};
+
+use countersign_store::StoreError;
+use countersign_store::verbs::RotatedIn;
+use tokio::task::JoinSet;
+
+use crate::postgres_harness::PostgresHarness;
+use crate::world::{STRANGER, SignedIn, World};
+
+async fn many(world: &World<PostgresHarness>, sessions: usize) -> Vec<SignedIn> {
+    let alice = world.register("alice").await;
+    let mut signed_in = vec![];
+    for _ in 0..sessions {
+        signed_in.push(world.sign_in(alice.id).await);
+    }
+    signed_in
+}
+
+fn refresh_all(world: &World<PostgresHarness>, sessions: &[SignedIn]) -> JoinSet<Result<RotatedIn, StoreError>> {
+    let mut running = JoinSet::new();
+    for signed_in in sessions {
+        let (store, rotate) = (world.store(), world.presentation(&signed_in.token));
+        running.spawn(async move { store.rotate(rotate, STRANGER).await });
+    }
+    running
+}
+
+async fn commits(client: &tokio_postgres::Client) -> i64 {
+    let sql = "SELECT coalesce(sum(commit_seq), 0)::bigint FROM countersign.lanes";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn many_share_a_commit() {
+    let world = World::<PostgresHarness>::new().await;
+    let sessions = many(&world, 200).await;
+    let client = world.harness.connect().await;
+    let before = commits(&client).await;
+    let answers = refresh_all(&world, &sessions).join_all().await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(RotatedIn::Rotated(..)))));
+    let used = commits(&client).await - before;
+    assert!(used < 100, "200 refreshes took {used} commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_row_that_somebody_holds_delays_itself_alone() {
+    let world = World::<PostgresHarness>::new().await;
+    let sessions = many(&world, 20).await;
+    let mut client = world.harness.connect().await;
+    let holding = client.transaction().await.unwrap();
+    let held = sessions[7].token.family.as_uuid();
+    holding.execute("SELECT 1 FROM countersign.families WHERE id = $1 FOR UPDATE", &[&held]).await.unwrap();
+
+    let began = Instant::now();
+    let free: Vec<SignedIn> = sessions.iter().enumerate().filter(|(at, _)| *at != 7).map(|(_, s)| s.clone()).collect();
+    let waiting = tokio::spawn({
+        let (store, rotate) = (world.store(), world.presentation(&sessions[7].token));
+        async move { store.rotate(rotate, STRANGER).await }
+    });
+    let answers = refresh_all(&world, &free).join_all().await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(RotatedIn::Rotated(..)))));
+    assert!(began.elapsed() < Duration::from_millis(1000), "they did not wait for the lock: {:?}", began.elapsed());
+    assert!(!waiting.is_finished(), "the one that is held waits for whoever holds it");
+    holding.rollback().await.unwrap();
+    assert!(matches!(waiting.await.unwrap(), Ok(RotatedIn::Rotated(..))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_row_that_cannot_be_read_fails_alone() {
+    let world = World::<PostgresHarness>::new().await;
+    let sessions = many(&world, 10).await;
+    let spoil = format!("UPDATE countersign.families SET client = '' WHERE id = '{}'", sessions[3].token.family);
+    world.harness.sql(&spoil).await;
+    let store = world.store();
+    let mut running = JoinSet::new();
+    for (at, signed_in) in sessions.iter().enumerate() {
+        let (store, rotate) = (store.clone(), world.presentation(&signed_in.token));
+        running.spawn(async move { (at, store.rotate(rotate, STRANGER).await) });
+    }
+    for (at, answer) in running.join_all().await {
+        match at {
+            3 => assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{answer:?}"),
+            _ => assert!(matches!(answer, Ok(RotatedIn::Rotated(..))), "{answer:?}"),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Connections that break, and what other nodes are told.
+
+use std::time::Duration;
+
+use countersign_store::Store as _;
+use tokio::time::timeout;
+
+use crate::postgres_harness::PostgresHarness;
+use crate::world::{STRANGER, World};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn verbs_go_on_after_every_connection_was_broken() {
+    let world = World::<PostgresHarness>::new().await;
+    let alice = world.register("alice").await;
+    let mut token = world.sign_in(alice.id).await.token;
+    for _ in 0..5 {
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        world.harness.sql(kill).await;
+        token = world.successor(&token).await;
+        assert!(world.store().account(alice.id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn another_node_is_woken_by_a_revocation() {
+    let world = World::<PostgresHarness>::new().await;
+    let other = world.harness.node().await;
+    let alice = world.register("alice").await;
+    let mut signal = other.feed_signal();
+    // It may not listen yet: a revocation is repeated until one arrives without a poll.
+    for seq in 1.. {
+        world.store().revoke_account(alice.id, STRANGER).await.unwrap();
+        if timeout(Duration::from_millis(200), signal.wait_for(|known| *known >= seq)).await.is_ok() {
+            break;
+        }
+        assert!(seq < 50, "it was never woken");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_verb_that_nobody_waits_for_leaves_nothing_behind() {
+    let world = World::<PostgresHarness>::new().await;
+    let alice = world.register("alice").await;
+    for step in 0..200 {
+        let store = world.store();
+        let begin = world.begin(alice.id);
+        // Dropped at another moment each time: somewhere between the request for a connection and the answer to COMMIT.
+        let _ = timeout(Duration::from_micros(step * 25), store.begin_session(begin, STRANGER)).await;
+    }
+    let listed = world.store().sessions(alice.id, 1000).await.unwrap().len();
+    let signed_in = world.kinds().await.iter().filter(|kind| kind.as_str() == "signed_in").count();
+    assert_eq!(listed, signed_in, "each was begun whole or not at all");
+    let left = world.harness.connect().await;
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    let idle: i64 = left.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(idle, 0, "no transaction was left open");
+}

@@ -1,0 +1,116 @@
+//! The database forgets what it had committed, as a server does that was promoted behind its predecessor.
+
+use countersign_core::events::{EventKind, Origin};
+use countersign_core::sessions::rotation::Refusal;
+use countersign_core::sessions::state::Dead;
+use countersign_store::error::RestoredError;
+use countersign_store::postgres::objection;
+use countersign_store::verbs::{AccessDenied, RotatedIn};
+use countersign_store::{Store as _, StoreError};
+
+use crate::postgres_harness::PostgresHarness;
+use crate::world::{STRANGER, World};
+
+/// Forgets the last commit of every lane, whatever it was about.
+const FORGET_A_COMMIT: &str = "UPDATE countersign.lanes SET commit_seq = commit_seq - 1 WHERE commit_seq > 1; \
+                               DELETE FROM countersign.lanes WHERE commit_seq = 1";
+
+fn went_back<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Restored(RestoredError::WentBack { .. })))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_lost_refresh_stops_the_node_until_every_session_has_ended() {
+    let world = World::<PostgresHarness>::new().await;
+    let alice = world.register("alice").await;
+    let signed_in = world.sign_in(alice.id).await;
+    let before = world.store().feed_position().await.unwrap();
+    let token = world.successor(&signed_in.token).await;
+    world.harness.sql(FORGET_A_COMMIT).await;
+
+    assert!(went_back(world.store().rotate(world.presentation(&token), STRANGER).await));
+    assert!(
+        went_back(world.store().session_account(signed_in.session).await),
+        "reads are refused as well from then on"
+    );
+    assert!(went_back(world.store().feed_position().await));
+
+    let after = world.store().accept_restore(Origin::SERVER).await.unwrap();
+    assert!(
+        after.incarnation != before.incarnation && after.seq > before.seq && after.global_epoch > before.global_epoch
+    );
+    let dead = Dead::EveryoneRevoked;
+    assert_eq!(world.denied(signed_in.session).await, Some(AccessDenied::Dead(dead)));
+    assert_eq!(world.rotate(&token).await, RotatedIn::Refused(Refusal::Dead(dead)));
+    assert_eq!(world.last_event().await.kind, EventKind::RestoreAccepted);
+    let again = world.sign_in(alice.id).await;
+    world.successor(&again.token).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_lost_revocation_is_noticed_by_a_node_that_only_read_of_it() {
+    let world = World::<PostgresHarness>::new().await;
+    let other = world.harness.node().await;
+    let alice = world.register("alice").await;
+    let signed_in = world.sign_in(alice.id).await;
+    world.end(alice.id, signed_in.session).await.unwrap();
+    assert_eq!(other.feed_position().await.unwrap().seq, 1);
+    let forget = "UPDATE countersign.auth_state SET feed_seq = 0; DELETE FROM countersign.events WHERE feed_seq = 1; \
+                  UPDATE countersign.sessions SET ended_at = NULL, end_reason = NULL";
+    world.harness.sql(forget).await;
+
+    assert!(went_back(other.session_account(signed_in.session).await), "the session would be alive again");
+    assert!(went_back(world.store().session_account(signed_in.session).await));
+
+    // Whoever comes second finds the history of the first.
+    let (first, second) = (
+        other.accept_restore(Origin::SERVER).await.unwrap(),
+        world.store().accept_restore(Origin::SERVER).await.unwrap(),
+    );
+    assert_eq!(first, second);
+    assert!(first.seq > 1, "a number that readers have seen does not come again");
+    assert_eq!(world.denied(signed_in.session).await, Some(AccessDenied::Dead(Dead::EveryoneRevoked)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_node_that_lost_nothing_follows_the_others_into_the_new_history() {
+    let world = World::<PostgresHarness>::new().await;
+    let other = world.harness.node().await;
+    let accepted = world.store().accept_restore(Origin::COMMAND_LINE).await.unwrap();
+    assert_eq!(other.feed_position().await.unwrap(), accepted);
+    let alice = world.register("alice").await;
+    other.revoke_account(alice.id, STRANGER).await.unwrap().unwrap();
+
+    // The history that was left does not come back, though its number is no smaller.
+    let back = format!("UPDATE countersign.auth_state SET incarnation = '{}'", uuid::Uuid::from_u128(7));
+    world.harness.sql(&back).await;
+    let swapped = |answer| matches!(answer, Err(StoreError::Restored(RestoredError::Swapped { .. })));
+    assert!(swapped(other.feed_position().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_start_remembers_what_the_witness_saw() {
+    let world = World::<PostgresHarness>::new().await;
+    let alice = world.register("alice").await;
+    let signed_in = world.sign_in(alice.id).await;
+    world.successor(&signed_in.token).await;
+    world.store().close().await.unwrap();
+    let (url, witness) = (world.harness.url(), world.harness.first_witness());
+    assert_eq!(objection(&url, &witness).await.unwrap(), None);
+    world.harness.start().await.unwrap().close().await.unwrap();
+
+    world.harness.sql(FORGET_A_COMMIT).await;
+    assert!(matches!(objection(&url, &witness).await.unwrap(), Some(RestoredError::WentBack { .. })));
+    assert!(went_back(world.harness.start().await));
+    let elsewhere = world.harness.node().await;
+    elsewhere.accept_restore(Origin::COMMAND_LINE).await.unwrap();
+    assert_eq!(objection(&url, &witness).await.unwrap(), None, "the history that followed is known by the database");
+    world.harness.start().await.unwrap();
+
+    std::fs::write(&witness, "{").unwrap();
+    assert!(matches!(world.harness.start().await, Err(StoreError::Corrupt(_))), "a testimony that nobody can read");
+}

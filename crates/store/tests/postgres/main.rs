@@ -1,0 +1,15 @@
+//! What PostgreSQL alone has to do: several nodes, lost commits, broken connections, locks that others hold.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, reason = "the helpers are those of the conformance suite")]
+
+#[path = "../conformance/harness.rs"]
+mod harness;
+#[path = "../conformance/postgres_harness.rs"]
+mod postgres_harness;
+#[path = "../conformance/world.rs"]
+mod world;
+
+mod batches;
+mod connections;
+mod losses;
+mod schema;

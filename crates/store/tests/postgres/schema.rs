@@ -1,0 +1,59 @@
+//! Tables: made once, recognised, refused.
+
+use std::sync::Arc;
+
+use countersign_store::database::{OpenMode, SchemaVersion};
+use countersign_store::error::SchemaError;
+use countersign_store::postgres::{PostgresStore, schema_version};
+use countersign_store::{Clock, Store as _, StoreError};
+use tokio::task::JoinSet;
+
+use crate::postgres_harness::{PostgresHarness, TestDatabase};
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn of_many_nodes_that_start_at_once_one_makes_the_tables() {
+    let database = TestDatabase::make().await;
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    assert_eq!(schema_version(&database.url()).await.unwrap().applied, 0);
+    let mut starting = JoinSet::new();
+    for number in 0..8 {
+        let (url, folder) = (database.url(), Arc::clone(&folder));
+        starting.spawn(async move {
+            let witness = folder.path().join(number.to_string());
+            PostgresStore::open(&url, &witness, OpenMode::Serve, Clock::System).await
+        });
+    }
+    let mut incarnations = vec![];
+    for store in starting.join_all().await {
+        incarnations.push(store.unwrap().feed_position().await.unwrap().incarnation);
+    }
+    incarnations.dedup();
+    assert_eq!(incarnations.len(), 1);
+    let SchemaVersion { applied, known } = schema_version(&database.url()).await.unwrap();
+    assert_eq!(applied, known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn tables_of_a_newer_program_and_of_others_are_refused() {
+    let world = World::<PostgresHarness>::new().await;
+    let insert =
+        "INSERT INTO countersign.migrations (version, name, checksum, applied_at) VALUES (99, 'later', ''::bytea, 0)";
+    world.harness.sql(insert).await;
+    let refused = world.harness.start().await.unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(SchemaError::Newer { found: 99, .. })), "{refused:?}");
+    world
+        .harness
+        .sql(
+            "DELETE FROM countersign.migrations WHERE version = 99; \
+                       UPDATE countersign.migrations SET checksum = ''::bytea WHERE version = 1",
+        )
+        .await;
+    let refused = world.harness.start().await.unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(SchemaError::Altered { .. })), "{refused:?}");
+    world.harness.sql("DROP TABLE countersign.migrations").await;
+    let refused = world.harness.start().await.unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(SchemaError::Foreign)), "{refused:?}");
+}
