@@ -96,6 +96,7 @@ macro_rules! conformance {
                     survive_a_restart,
                     are_pruned_when_they_have_grown_back,
                     are_pruned_in_steps_and_where_a_clock_was_ahead,
+                    a_charge_beside_pruning_is_counted,
                 }
                 upkeep {
                     prunes_what_has_been_dead_for_long,

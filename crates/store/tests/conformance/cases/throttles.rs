@@ -126,3 +126,22 @@ pub(crate) async fn are_pruned_in_steps_and_where_a_clock_was_ahead<H: Harness>(
     assert_eq!(world.store().prune(SWEEP).await.unwrap().throttles, 1, "nobody waits for a month");
     assert_eq!(world.store().throttle_usage(&[ALICE]).await.unwrap(), [Usage::NONE]);
 }
+
+pub(crate) async fn a_charge_beside_pruning_is_counted<H: Harness>(world: World<H>) {
+    let (here, there) = (world.store(), world.harness.another().await);
+    let buckets: Vec<Bucket> = (0..60).map(|number| Bucket::from_bytes([number; 16])).collect();
+    for round in 0..10 {
+        // One after the other, so that some come at the very moment.
+        let charging = async {
+            for few in buckets.chunks(3) {
+                there.charge(few.iter().map(|bucket| charge(*bucket)).collect()).await.unwrap();
+            }
+        };
+        let (pruned, ()) = tokio::join!(here.prune(SWEEP), charging);
+        pruned.unwrap();
+        let usage = here.throttle_usage(&buckets).await.unwrap();
+        assert!(usage.iter().all(|usage| *usage == used(&world, 1)), "round {round}: {usage:?}");
+        // Now all of them have grown back, and are there to be pruned and charged.
+        world.advance(QUOTA.refill);
+    }
+}
