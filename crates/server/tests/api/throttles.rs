@@ -1,8 +1,10 @@
 //! How fast guesses may come, and that the owner gets in meanwhile.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::support::{Answer, PASSWORD, Server, Settings, at_once};
+use crate::support::{Answer, PASSWORD, Server, Settings, at_once, until};
 
 fn behind_a_proxy() -> Server {
     Settings::new().with("trusted_proxies", "127.0.0.0/8").start()
@@ -96,4 +98,27 @@ fn an_address_that_registers_without_end_has_to_wait() {
     }
     assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 429 | 503)));
     register("198.51.100.10", "somebody").expect(200);
+}
+
+#[test]
+fn servers_on_one_database_share_an_allowance_and_a_restart_forgets_none() {
+    let here = behind_a_proxy();
+    here.register("alice");
+    let there = here.settings.start();
+    let guesses = guess(&here, "198.51.100.1", "alice");
+    assert!((5..=20).contains(&guesses), "{guesses} guesses");
+    // Meanwhile the right password lets in, and costs nothing.
+    until(Duration::from_secs(10), "the other server knows", || {
+        let answer = log_in_from(&there, "198.51.100.1", "alice", PASSWORD);
+        (answer.status == 429).then_some(())
+    });
+    // Stopped right after the last guess, it still tells what it has counted.
+    guess(&there, "198.51.100.2", "alice");
+    let there = there.stop().start();
+    for server in [&here, &there] {
+        for guessed_from in ["198.51.100.1", "198.51.100.2"] {
+            log_in_from(server, guessed_from, "alice", PASSWORD).refused(429, "too_many_attempts");
+        }
+        log_in_from(server, "198.51.100.3", "alice", PASSWORD).expect(200);
+    }
 }
