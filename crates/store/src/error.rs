@@ -57,8 +57,10 @@ pub enum SchemaError {
         /// What differs.
         what: String,
     },
-    /// The file is a database of something else.
-    #[error("the database belongs to another program: it has tables, but no Countersign migrations")]
+    /// The tables are those of something else.
+    #[error(
+        "the database belongs to another program: it has tables, but no Countersign migrations. Name another one (database_url)"
+    )]
     Foreign,
 }
 
@@ -68,8 +70,8 @@ pub enum RestoredError {
     /// The database is older than what was served last.
     #[error(
         "the database is older than what was served last (position {found}, the witness file {witness} says {seen}): it was restored \
-         from a copy. Sessions that were ended and refresh tokens that were used since would work again. \
-         Run `countersign accept-restore` to go on with this copy: everybody has to sign in again"
+         from a copy, or a standby took over without its last changes. Sessions that were ended and refresh tokens that were used \
+         since would work again. Run `countersign accept-restore` to go on with it as it is: everybody has to sign in again"
     )]
     WentBack {
         /// The position of the database.
@@ -81,8 +83,9 @@ pub enum RestoredError {
     },
     /// The database is another one.
     #[error(
-        "the database is not the one that was served last (the witness file {witness} names another incarnation). \
-         Run `countersign accept-restore` to go on with this database: everybody has to sign in again"
+        "the database is not the one that was served last (the witness file {witness} names another incarnation): it was restored \
+         from an older copy, or database_url names another one. Name the right one, or run `countersign accept-restore` to go on \
+         with this one: everybody has to sign in again"
     )]
     Swapped {
         /// The path of the witness.
@@ -91,7 +94,7 @@ pub enum RestoredError {
     /// The database has been served, but its witness is gone.
     #[error(
         "the database has been served before, but its witness file {witness} is missing: it cannot be told from a restored copy. \
-         Put the file back, or run `countersign accept-restore` to go on with this database: everybody has to sign in again"
+         Put the file back, or run `countersign accept-restore` to go on with the database as it is: everybody has to sign in again"
     )]
     Unwitnessed {
         /// The path where the witness was expected.
