@@ -17,3 +17,9 @@ conformance!(
     PostgresHarness,
     "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"
 );
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+fn sqlite_and_postgresql_give_the_same_answers() {
+    cases::random::agree_with_each_other::<SqliteHarness, PostgresHarness>();
+}

@@ -6,17 +6,17 @@ use std::thread;
 
 use countersign_store::database::OpenMode;
 use countersign_store::postgres::{PostgresStore, PostgresUrl};
-use countersign_store::{Clock, Store, StoreError};
+use countersign_store::{Clock, Store};
 use tempfile::TempDir;
 
 use crate::harness::{BEGINNING, Harness};
 
 /// A database on the server that `COUNTERSIGN_TEST_POSTGRES_URL` names; it is dropped afterwards.
 pub(crate) struct PostgresHarness {
-    database: TestDatabase,
-    folder: TempDir,
+    pub(crate) database: TestDatabase,
+    pub(crate) folder: TempDir,
     nodes: AtomicU32,
-    clock: Arc<AtomicI64>,
+    pub(crate) clock: Arc<AtomicI64>,
     store: Arc<PostgresStore>,
 }
 
@@ -40,7 +40,7 @@ impl TestDatabase {
         database
     }
 
-    fn url_text(&self) -> String {
+    pub(crate) fn url_text(&self) -> String {
         let (base, parameters) = self.server.split_once('?').unwrap_or((&self.server, ""));
         let (host, _) = base.rsplit_once('/').expect("the URL names a database");
         format!("{host}/{}?{parameters}", self.name)
@@ -62,7 +62,7 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn run(server: &str, sql: &str) {
+pub(crate) async fn run(server: &str, sql: &str) {
     let (client, connection) = tokio_postgres::connect(server, tokio_postgres::NoTls).await.unwrap();
     tokio::select! {
         done = client.batch_execute(sql) => done.unwrap(),
@@ -71,38 +71,10 @@ async fn run(server: &str, sql: &str) {
 }
 
 impl PostgresHarness {
-    /// Runs statements on the database, past the store.
-    pub(crate) async fn sql(&self, sql: &str) {
-        run(&self.database.url_text(), sql).await;
-    }
-
-    /// A connection past the store.
-    pub(crate) async fn connect(&self) -> tokio_postgres::Client {
-        let url = self.database.url_text();
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-        // It ends with its client.
-        drop(tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(connection)));
-        client
-    }
-
     /// Another node, of which the test sees more than its verbs.
     pub(crate) async fn node(&self) -> Arc<PostgresStore> {
         let number = self.nodes.fetch_add(1, Ordering::Relaxed);
         self.open(&format!("{number}.witness")).await
-    }
-
-    pub(crate) fn url(&self) -> PostgresUrl {
-        self.database.url()
-    }
-
-    pub(crate) fn first_witness(&self) -> std::path::PathBuf {
-        self.folder.path().join("first.witness")
-    }
-
-    /// Opens the database as a start of the first node would.
-    pub(crate) async fn start(&self) -> Result<PostgresStore, StoreError> {
-        let clock = Clock::Manual(Arc::clone(&self.clock));
-        PostgresStore::open(&self.url(), &self.first_witness(), OpenMode::Serve, clock).await
     }
 
     async fn open(&self, witness: &str) -> Arc<PostgresStore> {

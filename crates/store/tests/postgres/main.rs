@@ -12,4 +12,5 @@ mod world;
 mod batches;
 mod connections;
 mod losses;
+mod past_the_store;
 mod schema;

@@ -77,17 +77,38 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
 }
 
 pub(crate) fn agrees_with_the_core<H: Harness>() {
+    run(48, async |commands| {
+        let mut run = Run::<H>::begin().await;
+        for command in commands {
+            run.step(command).await;
+            run.compare().await;
+        }
+        run.compare_history().await;
+    });
+}
+
+/// Both are held against the core after each command, so they give the same answers as each other.
+pub(crate) fn agree_with_each_other<A: Harness, B: Harness>() {
+    run(24, async |commands| {
+        let (mut one, mut other) = (Run::<A>::begin().await, Run::<B>::begin().await);
+        for command in commands {
+            one.step(command).await;
+            other.step(command).await;
+            one.compare().await;
+            other.compare().await;
+            assert_eq!(one.chains, other.chains, "the same tokens were handed out");
+        }
+        one.compare_history().await;
+        other.compare_history().await;
+        assert_eq!(one.world.feed().await, other.world.feed().await);
+    });
+}
+
+fn run(cases: u32, drive: impl AsyncFn(&[Command])) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&commands(), |commands| {
-        runtime.block_on(async {
-            let mut run = Run::<H>::begin().await;
-            for command in &commands {
-                run.step(command).await;
-                run.compare().await;
-            }
-            run.compare_history().await;
-        });
+        runtime.block_on(drive(&commands));
         Ok(())
     });
     if let Err(failure) = outcome {
