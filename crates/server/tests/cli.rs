@@ -763,6 +763,114 @@ fn a_restored_database_is_served_once_the_operator_has_accepted_it() {
     assert_eq!(keys_of(&folder.json("accept-restore --yes --whole-folder")[0]), ["incarnation"]);
 }
 
+// ---- PostgreSQL ----
+
+/// A new database on the server that `COUNTERSIGN_TEST_POSTGRES_URL` names; it goes with its owner.
+struct Postgres {
+    server: String,
+    name: String,
+}
+
+impl Postgres {
+    #[expect(clippy::disallowed_methods, reason = "a test is told by the environment where the server is")]
+    fn new() -> Self {
+        let server = std::env::var("COUNTERSIGN_TEST_POSTGRES_URL");
+        let server = server.expect("COUNTERSIGN_TEST_POSTGRES_URL names a server: scripts/with-postgres starts one");
+        let new = Self { server, name: format!("countersign_cli_{}", std::process::id()) };
+        new.sql(&format!("CREATE DATABASE {}", new.name));
+        new
+    }
+
+    fn url(&self) -> String {
+        let (base, parameters) = self.server.split_once('?').unwrap_or((&self.server, ""));
+        let (host, _) = base.rsplit_once('/').unwrap();
+        format!("{host}/{}?{parameters}", self.name)
+    }
+
+    /// Runs a statement as the superuser, elsewhere than in the database.
+    fn sql(&self, statement: &str) {
+        let told = Command::new("psql").args(["-qX", "-d", &self.server, "-c", statement]).output().unwrap();
+        assert!(told.status.success(), "{statement}: {told:?}");
+    }
+
+    /// Puts what the database is now in the place of what `meanwhile` makes of it.
+    fn restored_after(&self, meanwhile: impl FnOnce()) {
+        let Self { name, .. } = self;
+        self.sql(&format!("CREATE DATABASE {name}_copy TEMPLATE {name}"));
+        meanwhile();
+        self.sql(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        self.sql(&format!("ALTER DATABASE {name}_copy RENAME TO {name}"));
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        for name in [self.name.clone(), format!("{}_copy", self.name)] {
+            let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            let _ = Command::new("psql").args(["-qX", "-d", &self.server, "-c", &drop]).output();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
+fn every_command_works_on_postgres() {
+    let (folder, postgres) = (Folder::new(), Postgres::new());
+    std::fs::write(folder.path("countersign.toml"), format!("database_url = {:?}\n", postgres.url())).unwrap();
+    for line in
+        ["account list", "account disable alice", "events", "key list", "accept-restore --yes", "migrate --check"]
+    {
+        folder.fails(
+            line,
+            1,
+            "has no Countersign tables yet: name the right one (database_url), start `countersign` or",
+        );
+    }
+    assert!(!folder.path("data").exists(), "a command that refuses makes nothing");
+    assert!(folder.done("migrate").starts_with("Made the database postgres://"));
+    assert!(folder.done("migrate").contains("already"));
+    assert_eq!(folder.json("migrate --check")[0]["current"], true);
+
+    folder.create("alice");
+    let server = Server::start(&folder);
+    let (status, token) = server.log_in("alice", PASSWORD);
+    assert_eq!(status, 200);
+    assert_eq!(folder.json("account revoke alice")[0]["sessionsEnded"], 1);
+    assert_eq!(server.get("/api/auth/me", &token).0, 401);
+    let key = folder.done("reader create weather");
+    assert_eq!(server.get("/revocations", key.trim()).0, 200);
+    folder.done("key rotate");
+    assert_eq!(folder.json("key list").len(), 4);
+    assert!(folder.json("events").iter().any(|event| event["kind"] == "signed_in"));
+    folder.fails("accept-restore --yes", 1, "there is nothing to accept");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+
+    postgres.restored_after(|| folder.create("bob"));
+    folder.fails("--listen 127.0.0.1:0", 1, "`countersign accept-restore`");
+    assert_eq!(folder.names(), ["alice"]);
+    assert!(folder.done("accept-restore --yes").contains("everybody has to sign in again"));
+    let server = Server::start(&folder);
+    assert_eq!(server.log_in("alice", PASSWORD).0, 200);
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_postgres_database_that_cannot_be_used_is_named_without_its_password() {
+    let folder = Folder::new();
+    let away = "--database-url postgres://me:hunter2@127.0.0.1:1/x";
+    for line in ["account list", "migrate", "accept-restore --yes", "--listen 127.0.0.1:0"] {
+        let ran = folder.run(&format!("{line} {away}"));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+        let told = "error: postgres://127.0.0.1:1/x: the database is unavailable: ";
+        assert!(ran.err.contains(told) && !ran.err.contains("hunter2"), "{line}: {ran:?}");
+    }
+    folder.fails(&format!("backup copy.db {away}"), 2, "with pg_dump");
+    folder.fails("migrate --database-url postgres://me:hunter2@127.0.0.1", 2, "must name a database");
+    assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0);
+}
+
 // ---- a closed standard output ----
 
 #[test]
