@@ -82,6 +82,10 @@ fn from_refusal(refusal: &DbError) -> Fault {
     if *state == SqlState::READ_ONLY_SQL_TRANSACTION || text.contains("cached plan must not change result type") {
         return Fault::Again(StoreError::Unavailable(text));
     }
+    // Two nodes that make the same table at once.
+    if [SqlState::DUPLICATE_OBJECT, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA].contains(state) {
+        return Fault::Again(StoreError::Internal(text));
+    }
     if *state == SqlState::INVALID_SQL_STATEMENT_NAME || *state == SqlState::DUPLICATE_PSTATEMENT {
         let hint =
             "behind a pooler that hands every transaction to another connection, add pgbouncer=true to database_url";

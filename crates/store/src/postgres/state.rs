@@ -23,13 +23,12 @@ pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<Fe
     Ok(found)
 }
 
-/// Takes the next number of the feed, and tells the other nodes when the transaction commits.
+/// Takes the next number of the feed; the other nodes are told when the transaction has committed.
 pub(super) async fn next_position(writing: &Writing) -> Outcome<FeedPosition> {
     let sql = "UPDATE countersign.auth_state SET feed_seq = feed_seq + 1 RETURNING incarnation, feed_seq, global_epoch";
     let rows = writing.rows(sql, &[]).await?;
     let position = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
     writing.feed_moved(position);
-    writing.rows("SELECT pg_notify('countersign', $1)", params![position.seq.to_string()]).await?;
     Ok(position)
 }
 
