@@ -1,5 +1,7 @@
 //! What the verbs of a store take and answer.
 
+mod throttles;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,8 +14,9 @@ use countersign_core::roles::Roles;
 use countersign_core::sessions::refresh_token::{Nonce, RefreshToken};
 use countersign_core::sessions::rotation::{Lifetimes, Presented, Refusal, Replay};
 use countersign_core::sessions::state::{Dead, EndReason};
-use countersign_core::throttles::Quota;
 use countersign_core::time::Millis;
+
+pub use throttles::{Bucket, Charge};
 
 /// How much longer than the longest access token the feed keeps a revocation of many. Where several write at once, a refresh that read
 /// the epochs before the revocation may hand out its token a moment after it.
@@ -344,34 +347,6 @@ pub struct EventQuery {
     pub before: Option<i64>,
     /// How many at the most.
     pub limit: u32,
-}
-
-/// What an allowance for guesses is about, as a keyed hash: whoever reads the database learns no name from it, and no password that
-/// was typed where a name belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bucket([u8; 16]);
-
-impl Bucket {
-    /// From the bytes that stand for it.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes that stand for it.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-/// One attempt to take out of an allowance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Charge {
-    /// Which.
-    pub bucket: Bucket,
-    /// How large it is, and how fast it grows back.
-    pub quota: Quota,
 }
 
 /// One bounded step of pruning.
