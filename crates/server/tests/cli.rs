@@ -241,6 +241,9 @@ fn the_first_start_says_how_to_make_an_administrator_and_the_next_one_does_not()
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains(HINT), "{log}");
     assert!(log.contains("key-encryption.key"), "{log}");
+    // Where the settings say that the witness is, there the store keeps it.
+    let settings = &folder.json("config check")[0]["settings"];
+    assert!(folder.path(settings["witness_file"]["value"].as_str().unwrap()).exists());
 
     folder.create("alice");
     let (code, log) = Server::start_with(&folder, &["serve"]).stop();

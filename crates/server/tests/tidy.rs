@@ -21,8 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("weather", &["countersign", "countersign-bearer"]),
 ];
 
-/// The only places of the server that may name the store: the command line, and the root where the parts are put together.
-const MAY_NAME_THE_STORE: &[&str] = &["crates/server/src/cli/", "crates/server/src/installation.rs"];
+/// The only places of the server that may name the store: the command line, the root where the parts are put together, and the
+/// setting that says where the database is.
+const MAY_NAME_THE_STORE: &[&str] =
+    &["crates/server/src/cli/", "crates/server/src/config/database.rs", "crates/server/src/installation.rs"];
 
 /// Lines that a source file may have without its tests.
 const LONGEST: usize = 400;
@@ -83,7 +85,7 @@ fn store_named(path: &str, text: &str) -> Vec<String> {
     numbered(text)
         .filter(|(_, line)| !line.trim_start().starts_with("//") && line.contains("countersign_store"))
         .map(|(number, _)| {
-            format!("{path}:{number}: only the command line and the composition root may name the store")
+            format!("{path}:{number}: only the command line, the composition root and the setting of the database may name the store")
         })
         .collect()
 }

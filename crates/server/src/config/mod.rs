@@ -4,6 +4,7 @@
 //! Every mistake is reported in one pass: a misspelt name, a value that does not parse, two values that do not go
 //! together.
 
+mod database;
 mod environment;
 mod error;
 mod flags;
@@ -20,16 +21,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_store::database::Database;
 use countersign_token::{Algorithm, SigningKey};
 use ipnet::IpNet;
 
+pub use database::DatabaseUrl;
 pub use environment::{CONFIG_VARIABLE, Environment, FAIL_POINTS_VARIABLE};
 pub use error::{Source, WrongSetting, WrongSettings};
 pub use flags::Flags;
 use layers::Layers;
 pub use show::{Effective, Shown};
-pub use types::{DatabaseUrl, LogFormat, PasswordHash, ReaderSecret, Registration};
+pub use types::{LogFormat, PasswordHash, ReaderSecret, Registration};
 pub use url::{Issuer, Origin};
 
 /// Every setting, typed. What each means stands in [`table`].
@@ -92,17 +93,6 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
-impl Settings {
-    /// The database, and what this server keeps of it.
-    #[must_use]
-    pub fn database(&self) -> Database {
-        match self.database_url.clone() {
-            DatabaseUrl::Sqlite(path) => Database::Sqlite(path),
-            DatabaseUrl::Postgres(url) => Database::Postgres { url, witness: self.witness_file.clone() },
-        }
-    }
-}
-
 impl Loaded {
     /// Where no issuer is named, takes the port that was picked into it: `listen` may have left the choice to the system.
     #[must_use]
@@ -138,7 +128,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
     let listen = layers.one(&table::LISTEN, parse::address);
     let cors_origins = layers.list(&table::CORS_ORIGINS, Origin::parse);
     let trusted_proxies = layers.list(&table::TRUSTED_PROXIES, parse::network);
-    let database_url = layers.one(&table::DATABASE_URL, parse::database_url);
+    let database_url = layers.one(&table::DATABASE_URL, database::parse);
     let witness_file = layers.optional(&table::WITNESS_FILE, parse::file);
     let key_encryption_key_file = layers.optional(&table::KEY_ENCRYPTION_KEY_FILE, parse::file);
     let event_retention = layers.one(

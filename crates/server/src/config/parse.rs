@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_store::postgres::PostgresUrl;
 use countersign_token::Algorithm;
 use ipnet::IpNet;
 use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
 
-use super::types::{DatabaseUrl, LogFormat, ReaderSecret, Registration};
+use super::types::{LogFormat, ReaderSecret, Registration};
 
 type Parsed<T> = Result<T, String>;
 
@@ -34,27 +33,6 @@ pub(super) fn network(value: &str) -> Parsed<IpNet> {
         },
         _ => Ok(network.trunc()),
     }
-}
-
-pub(super) fn database_url(value: &str) -> Parsed<DatabaseUrl> {
-    if value.starts_with("postgres://") || value.starts_with("postgresql://") {
-        let url = PostgresUrl::parse(value).map_err(|wrong| wrong.to_string())?;
-        return Ok(DatabaseUrl::Postgres(Box::new(url)));
-    }
-    let wrong =
-        "must be sqlite:PATH, such as sqlite:data/countersign.db, or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
-    let path = value.strip_prefix("sqlite:").ok_or(wrong)?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if path.contains('?') {
-        return Err("must be sqlite:PATH without parameters: their values are not a matter of choice".to_owned());
-    }
-    if path.starts_with(':') {
-        return Err("must name a file: a database in memory would forget every account at the next start".to_owned());
-    }
-    if path.is_empty() || path.ends_with('/') {
-        return Err(wrong.to_owned());
-    }
-    file(path).map(DatabaseUrl::Sqlite)
 }
 
 pub(super) fn file(value: &str) -> Parsed<PathBuf> {
@@ -193,26 +171,6 @@ mod tests {
         for value in ["7", "65", "-8", "8.0", "", "99999999999"] {
             assert_eq!(number(8, 64, "because")(value).unwrap_err(), "must be a whole number from 8 to 64: because");
         }
-    }
-
-    #[test]
-    fn databases_are_files_or_postgres() {
-        for (value, path) in [
-            ("sqlite:data/x.db", "data/x.db"),
-            ("sqlite:/var/lib/x.db", "/var/lib/x.db"),
-            ("sqlite://data/x.db", "data/x.db"),
-            ("sqlite:///var/lib/x.db", "/var/lib/x.db"),
-        ] {
-            assert_eq!(database_url(value).unwrap(), DatabaseUrl::Sqlite(path.into()));
-        }
-        for value in ["postgres://u:p@h/d", "postgresql://h:5433/d?sslmode=require"] {
-            assert!(matches!(database_url(value).unwrap(), DatabaseUrl::Postgres(_)), "{value}");
-        }
-        for value in ["", "data/x.db", "sqlite:", "sqlite:x/", "sqlite::memory:", "sqlite:x?mode=rwc", "mysql://h"] {
-            assert!(database_url(value).is_err(), "{value}");
-        }
-        let refused = database_url("postgres://u:hunter2@h/").unwrap_err();
-        assert!(refused.contains("must name a database") && !refused.contains("hunter2"), "{refused}");
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use countersign_token::{Algorithm, SigningKey};
 use zeroize::Zeroizing;
 
+use super::database::DatabaseUrl;
 use super::layers::Layers;
 use super::show::Show;
 use super::table;
-use super::types::{DatabaseUrl, PasswordHash};
+use super::types::PasswordHash;
 use super::url::Issuer;
 
 /// The port of `listen` where it is not set.

@@ -1,35 +1,8 @@
 //! The kinds of value that settings have.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use countersign_store::postgres::PostgresUrl;
 use zeroize::Zeroizing;
-
-/// Where the data is kept.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// A SQLite file.
-    Sqlite(PathBuf),
-    /// A PostgreSQL database.
-    Postgres(Box<PostgresUrl>),
-}
-
-/// Without the user and the password of a PostgreSQL database.
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => url.fmt(f),
-        }
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Who may register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +83,6 @@ impl fmt::Debug for ReaderSecret {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -127,9 +99,6 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let url = PostgresUrl::parse("postgres://me:hunter2@db/x").unwrap();
-        let url = DatabaseUrl::Postgres(Box::new(url));
-        assert_eq!(format!("{url:?} {url}"), "postgres://db:5432/x postgres://db:5432/x");
         assert_eq!(format!("{:?}", ReaderSecret::new("hunter2")), "ReaderSecret(redacted)");
     }
 }
