@@ -15,7 +15,7 @@ use crate::callers::{Administrator, NotAdministrator};
 use crate::hashing::HashingError;
 use crate::policy::Registration;
 use crate::throttles::Throttled;
-use crate::{Countersign, random};
+use crate::{Operations, random};
 
 /// What somebody who registers has typed.
 pub struct NewRegistration {
@@ -83,19 +83,19 @@ pub enum RegisterError {
 /// # Errors
 /// See [`RegisterError`].
 pub async fn register(
-    countersign: &Countersign,
+    operations: &Operations,
     new: NewRegistration,
     address: Option<IpAddr>,
 ) -> Result<Account, RegisterError> {
-    if countersign.policy.registration == Registration::Closed {
+    if operations.policy.registration == Registration::Closed {
         return Err(RegisterError::Closed);
     }
     let origin = Origin { actor: Actor::Anonymous, address };
-    let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
-    let throttles = &countersign.throttles;
-    let registration = throttles.registration(&*countersign.store, address).await?;
-    let _place = throttles.register(&registration, countersign.clock.now()).map_err(RegisterError::Throttled)?;
-    create(countersign, new, Roles::user(), origin, None).await
+    let new = Checked::check(operations, new).map_err(RegisterError::Invalid)?;
+    let throttles = &operations.throttles;
+    let registration = throttles.registration(&*operations.store, address).await?;
+    let _place = throttles.register(&registration, operations.clock.now()).map_err(RegisterError::Throttled)?;
+    create(operations, new, Roles::user(), origin, None).await
 }
 
 /// Registers an account with roles that only an administrator may give.
@@ -103,13 +103,13 @@ pub async fn register(
 /// # Errors
 /// See [`RegisterError`].
 pub async fn register_with_roles(
-    countersign: &Countersign,
+    operations: &Operations,
     by: &Administrator,
     new: NewRegistration,
     roles: Roles,
 ) -> Result<Account, RegisterError> {
-    let new = Checked::check(countersign, new).map_err(RegisterError::Invalid)?;
-    create(countersign, new, roles, by.origin, by.session).await
+    let new = Checked::check(operations, new).map_err(RegisterError::Invalid)?;
+    create(operations, new, roles, by.origin, by.session).await
 }
 
 /// A registration whose fields are all fit.
@@ -121,8 +121,8 @@ struct Checked {
 
 impl Checked {
     /// Looks at every field, so that all faults are told at once.
-    fn check(countersign: &Countersign, new: NewRegistration) -> Result<Self, InvalidRegistration> {
-        let password = fit_password(countersign, new.password, &[&new.username, &new.email]);
+    fn check(operations: &Operations, new: NewRegistration) -> Result<Self, InvalidRegistration> {
+        let password = fit_password(operations, new.password, &[&new.username, &new.email]);
         let email = Email::parse(&new.email);
         let username = Username::parse(&new.username).and_then(|username| {
             if let Ok(email) = &email {
@@ -141,31 +141,31 @@ impl Checked {
 
 /// Reads a new password and asks the policy.
 pub(crate) fn fit_password(
-    countersign: &Countersign,
+    operations: &Operations,
     text: Zeroizing<String>,
     context: &[&str],
 ) -> Result<Password, UnfitPassword> {
     let password = Password::parse(text)?;
-    countersign.policy.passwords.check(&password, context)?;
+    operations.policy.passwords.check(&password, context)?;
     Ok(password)
 }
 
 async fn create(
-    countersign: &Countersign,
+    operations: &Operations,
     new: Checked,
     roles: Roles,
     origin: Origin,
     authority: Option<SessionId>,
 ) -> Result<Account, RegisterError> {
     let new = NewAccount {
-        id: AccountId::new(random::id(countersign.clock.now())),
+        id: AccountId::new(random::id(operations.clock.now())),
         username: new.username,
         email: new.email,
-        password: countersign.hasher.hash(new.password).await?,
+        password: operations.hasher.hash(new.password).await?,
         roles,
         authority,
     };
-    match countersign.store.register(new, origin).await? {
+    match operations.store.register(new, origin).await? {
         Registered::Done(account) => {
             metrics::counter!("countersign_registrations_total").increment(1);
             Ok(account)
@@ -191,27 +191,27 @@ pub enum ManageError {
 ///
 /// # Errors
 /// See [`ManageError`].
-pub async fn named(countersign: &Countersign, name: &str) -> Result<Account, ManageError> {
+pub async fn named(operations: &Operations, name: &str) -> Result<Account, ManageError> {
     let missing = || ManageError::NotFound(name.to_owned());
     let username = Username::parse(name).map_err(|_| missing())?;
-    countersign.store.account_named(&username).await?.ok_or_else(missing)
+    operations.store.account_named(&username).await?.ok_or_else(missing)
 }
 
 /// Accounts in the order of their names, a page at a time.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn list(countersign: &Countersign, after: Option<&Username>, limit: u32) -> Result<Vec<Account>, StoreError> {
-    countersign.store.accounts(after, limit).await
+pub async fn list(operations: &Operations, after: Option<&Username>, limit: u32) -> Result<Vec<Account>, StoreError> {
+    operations.store.accounts(after, limit).await
 }
 
 /// Sets the roles of an account: its access tokens die, its sessions live and bring the new roles at their next refresh.
 ///
 /// # Errors
 /// See [`ManageError`].
-pub async fn set_roles(countersign: &Countersign, name: &str, roles: Roles) -> Result<(), ManageError> {
-    let account = named(countersign, name).await?;
-    let done = countersign.store.set_roles(account.id, roles, Origin::COMMAND_LINE).await?;
+pub async fn set_roles(operations: &Operations, name: &str, roles: Roles) -> Result<(), ManageError> {
+    let account = named(operations, name).await?;
+    let done = operations.store.set_roles(account.id, roles, Origin::COMMAND_LINE).await?;
     done.map(|_| ()).ok_or_else(|| ManageError::NotFound(name.to_owned()))
 }
 
@@ -219,9 +219,9 @@ pub async fn set_roles(countersign: &Countersign, name: &str, roles: Roles) -> R
 ///
 /// # Errors
 /// See [`ManageError`].
-pub async fn disable(countersign: &Countersign, name: &str) -> Result<(), ManageError> {
-    let account = named(countersign, name).await?;
-    let done = countersign.store.disable_account(account.id, Origin::COMMAND_LINE).await?;
+pub async fn disable(operations: &Operations, name: &str) -> Result<(), ManageError> {
+    let account = named(operations, name).await?;
+    let done = operations.store.disable_account(account.id, Origin::COMMAND_LINE).await?;
     done.map(|_| ()).ok_or_else(|| ManageError::NotFound(name.to_owned()))
 }
 
@@ -229,8 +229,8 @@ pub async fn disable(countersign: &Countersign, name: &str) -> Result<(), Manage
 ///
 /// # Errors
 /// See [`ManageError`].
-pub async fn enable(countersign: &Countersign, name: &str) -> Result<(), ManageError> {
-    let account = named(countersign, name).await?;
-    let done = countersign.store.enable_account(account.id, Origin::COMMAND_LINE).await?;
+pub async fn enable(operations: &Operations, name: &str) -> Result<(), ManageError> {
+    let account = named(operations, name).await?;
+    let done = operations.store.enable_account(account.id, Origin::COMMAND_LINE).await?;
     done.ok_or_else(|| ManageError::NotFound(name.to_owned()))
 }

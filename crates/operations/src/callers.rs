@@ -11,7 +11,7 @@ use countersign_store::StoreError;
 use countersign_store::verbs::AccessDenied;
 use countersign_token::{VerifyError, verify};
 
-use crate::Countersign;
+use crate::Operations;
 
 /// The holder of a live session, as its account is now.
 #[derive(Clone, Debug)]
@@ -85,18 +85,18 @@ pub struct NotAdministrator;
 ///
 /// # Errors
 /// See [`CallerError`].
-pub async fn authenticate(countersign: &Countersign, access_token: &str) -> Result<Caller, CallerError> {
-    let now = countersign.clock.now().unix_seconds();
-    let expected = countersign.policy.expected();
-    let claims = match verify(access_token, &countersign.verifying_keys(), &expected, now) {
+pub async fn authenticate(operations: &Operations, access_token: &str) -> Result<Caller, CallerError> {
+    let now = operations.clock.now().unix_seconds();
+    let expected = operations.policy.expected();
+    let claims = match verify(access_token, &operations.verifying_keys(), &expected, now) {
         Err(VerifyError::UnknownKey) => {
-            countersign.keys.renew(&*countersign.store, &countersign.clock).await?;
-            verify(access_token, &countersign.verifying_keys(), &expected, now)?
+            operations.keys.renew(&*operations.store, &operations.clock).await?;
+            verify(access_token, &operations.verifying_keys(), &expected, now)?
         }
         verified => verified?,
     };
     let session = SessionId::new(claims.sid);
-    let found = match countersign.store.session_account(session).await? {
+    let found = match operations.store.session_account(session).await? {
         Ok(found) => found,
         Err(AccessDenied::UnknownSession) => return Err(CallerError::SessionDead(None)),
         Err(AccessDenied::Dead(dead)) => return Err(CallerError::SessionDead(Some(dead))),

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use crate::callers::Administrator;
 use crate::policy::Policy;
 use crate::sealing::KeyEncryptionKey;
-use crate::{Countersign, random};
+use crate::{Operations, random};
 
 /// For how long verifiers may keep the published key set (`Cache-Control: max-age`), and so for how long a new key is
 /// published before it signs.
@@ -169,7 +169,7 @@ impl KeyRing {
     }
 }
 
-impl Countersign {
+impl Operations {
     /// The keys that verify access tokens now.
     #[must_use]
     pub fn verifying_keys(&self) -> Arc<KeySet> {
@@ -186,20 +186,20 @@ impl Countersign {
 ///
 /// # Errors
 /// See [`KeyError`].
-pub async fn rotate(countersign: &Countersign, by: &Administrator, now: bool) -> Result<Rotated, KeyError> {
-    let (store, policy) = (&*countersign.store, &countersign.policy);
-    let encryption = &countersign.keys.source.encryption;
+pub async fn rotate(operations: &Operations, by: &Administrator, now: bool) -> Result<Rotated, KeyError> {
+    let (store, policy) = (&*operations.store, &operations.policy);
+    let encryption = &operations.keys.source.encryption;
     let tags = store.keys(KeyUse::RefreshTag).await?;
     let mut new = vec![new_tag_key(policy, encryption, &tags, now)?];
-    if let SigningSource::Generated(algorithm) = countersign.keys.source.signing {
+    if let SigningSource::Generated(algorithm) = operations.keys.source.signing {
         let newest = store.keys(KeyUse::Signing).await?.pop();
         new.push(new_signing_key(policy, encryption, algorithm, newest, now)?);
     }
     if !store.add_keys(new, by.origin).await? {
         return Err(KeyError::Raced);
     }
-    countersign.keys.reload(store, &countersign.clock).await?;
-    Ok(match countersign.keys.source.signing {
+    operations.keys.reload(store, &operations.clock).await?;
+    Ok(match operations.keys.source.signing {
         SigningSource::Generated(_) => Rotated::All,
         SigningSource::Brought(_) => Rotated::RefreshTag,
     })
@@ -218,10 +218,10 @@ pub enum Rotated {
 ///
 /// # Errors
 /// See [`KeyError`].
-pub async fn list(countersign: &Countersign) -> Result<Vec<ListedKey>, KeyError> {
-    let now = countersign.clock.now();
+pub async fn list(operations: &Operations) -> Result<Vec<ListedKey>, KeyError> {
+    let now = operations.clock.now();
     let mut listed = vec![];
-    if let SigningSource::Brought(keys) = &countersign.keys.source.signing {
+    if let SigningSource::Brought(keys) = &operations.keys.source.signing {
         listed.extend(keys.iter().enumerate().map(|(position, key)| ListedKey {
             kid: key.kid().to_owned(),
             key_use: KeyUse::Signing,
@@ -234,7 +234,7 @@ pub async fn list(countersign: &Countersign) -> Result<Vec<ListedKey>, KeyError>
     }
     let brought = !listed.is_empty();
     for key_use in [KeyUse::Signing, KeyUse::RefreshTag] {
-        let rows = countersign.store.keys(key_use).await?;
+        let rows = operations.store.keys(key_use).await?;
         for (position, row) in rows.iter().enumerate() {
             let successor = rows[position + 1..].iter().map(|later| later.active_from).min();
             let phase = match row.phase(successor, now) {

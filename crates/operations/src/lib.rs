@@ -1,7 +1,7 @@
 //! What Countersign can do: one async function per use case.
 //!
 //! An operation checks who asks, calls one atomic verb of the store, and answers with a value or one of a few errors. It knows
-//! neither HTTP nor SQL. Everything shared by the operations of one process hangs on [`Countersign`].
+//! neither HTTP nor SQL. Everything shared by the operations of one process hangs on [`Operations`].
 
 pub mod accounts;
 pub mod callers;
@@ -32,7 +32,7 @@ pub use sealing::KeyEncryptionKey;
 pub use tokens::TokenPair;
 
 /// One running Countersign: its store, its policy, and what it keeps in memory.
-pub struct Countersign {
+pub struct Operations {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
@@ -53,7 +53,7 @@ pub enum StartError {
     Keys(#[from] KeyError),
 }
 
-impl Countersign {
+impl Operations {
     /// Reads the keys (makes them where there are none) and the state of revocation.
     ///
     /// Nothing runs in the background until [`upkeep::run`] is driven.

@@ -8,7 +8,7 @@ use countersign_store::StoreError;
 use countersign_store::verbs::{PasswordChange, PasswordWritten};
 use zeroize::Zeroizing;
 
-use crate::Countersign;
+use crate::Operations;
 use crate::accounts::{ManageError, UnfitPassword, fit_password, named};
 use crate::callers::Caller;
 use crate::hashing::{HashingError, Match};
@@ -45,21 +45,21 @@ pub enum ChangeError {
 /// # Errors
 /// See [`ChangeError`].
 pub async fn change(
-    countersign: &Countersign,
+    operations: &Operations,
     caller: &Caller,
     current: Zeroizing<String>,
     new: Zeroizing<String>,
     address: Option<IpAddr>,
 ) -> Result<(), ChangeError> {
     let account = &caller.account;
-    let new = fit_password(countersign, new, &[account.username.as_str(), account.email.as_str()])?;
+    let new = fit_password(operations, new, &[account.username.as_str(), account.email.as_str()])?;
     let current = Password::parse(current).map_err(|_| ChangeError::CurrentWrong)?;
-    let credentials = countersign.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
+    let credentials = operations.store.credentials_of(account.id).await?.ok_or(ChangeError::CurrentWrong)?;
     // Whoever holds a stolen access token must not have more guesses here than at the sign-in.
-    let throttles = &countersign.throttles;
-    let guess = throttles.guess(&*countersign.store, Target::Account(account.id.as_bytes()), address).await?;
-    let mut attempt = throttles.sign_in(&guess, true, countersign.clock.now()).map_err(ChangeError::Throttled)?;
-    match countersign.hasher.verify(current, credentials.password.clone()).await {
+    let throttles = &operations.throttles;
+    let guess = throttles.guess(&*operations.store, Target::Account(account.id.as_bytes()), address).await?;
+    let mut attempt = throttles.sign_in(&guess, true, operations.clock.now()).map_err(ChangeError::Throttled)?;
+    match operations.hasher.verify(current, credentials.password.clone()).await {
         Ok(Match::No) => return Err(ChangeError::CurrentWrong),
         Ok(Match::Yes { .. }) => attempt.forgive(),
         Err(error) => {
@@ -70,11 +70,11 @@ pub async fn change(
     let change = PasswordChange {
         account: account.id,
         expected: Some(credentials.password),
-        new: countersign.hasher.hash(new).await?,
+        new: operations.hasher.hash(new).await?,
         keep: Some(caller.session),
     };
-    match countersign.store.write_password(change, caller.origin(address)).await? {
-        PasswordWritten::Done(_) => Ok(countersign.feed.catch_up(&*countersign.store).await?),
+    match operations.store.write_password(change, caller.origin(address)).await? {
+        PasswordWritten::Done(_) => Ok(operations.feed.catch_up(&*operations.store).await?),
         PasswordWritten::SessionDead => Err(ChangeError::SessionDead),
         PasswordWritten::NoSuchAccount | PasswordWritten::Superseded => Err(ChangeError::CurrentWrong),
     }
@@ -84,12 +84,12 @@ pub async fn change(
 ///
 /// # Errors
 /// See [`ChangeError`].
-pub async fn set_by_operator(countersign: &Countersign, name: &str, new: Zeroizing<String>) -> Result<(), ChangeError> {
-    let account = named(countersign, name).await?;
-    let new = fit_password(countersign, new, &[account.username.as_str(), account.email.as_str()])?;
+pub async fn set_by_operator(operations: &Operations, name: &str, new: Zeroizing<String>) -> Result<(), ChangeError> {
+    let account = named(operations, name).await?;
+    let new = fit_password(operations, new, &[account.username.as_str(), account.email.as_str()])?;
     let change =
-        PasswordChange { account: account.id, expected: None, new: countersign.hasher.hash(new).await?, keep: None };
-    match countersign.store.write_password(change, Origin::COMMAND_LINE).await? {
+        PasswordChange { account: account.id, expected: None, new: operations.hasher.hash(new).await?, keep: None };
+    match operations.store.write_password(change, Origin::COMMAND_LINE).await? {
         PasswordWritten::Done(_) => Ok(()),
         PasswordWritten::NoSuchAccount | PasswordWritten::Superseded | PasswordWritten::SessionDead => {
             Err(ManageError::NotFound(name.to_owned()).into())

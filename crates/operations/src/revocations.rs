@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::callers::Administrator;
-use crate::{Countersign, random};
+use crate::{Operations, random};
 
 /// What every reader key begins with, so that secret scanners can find a leaked one.
 pub const READER_KEY_PREFIX: &str = "cs_rk_";
@@ -175,20 +175,20 @@ pub struct Cursor {
 /// The revocations after a reader's cursor; where there are none, it waits for one for as long as the reader wants.
 ///
 /// Without a cursor, with one of another history, or with one that is too old, the answer is a snapshot.
-pub async fn read(countersign: &Countersign, cursor: Option<Cursor>, wait: Duration) -> FeedPage {
+pub async fn read(operations: &Operations, cursor: Option<Cursor>, wait: Duration) -> FeedPage {
     let cursor = cursor.map(|cursor| (cursor.incarnation, cursor.after));
-    let mut moved = countersign.feed.moved.subscribe();
-    let page = countersign.feed.page(cursor);
+    let mut moved = operations.feed.moved.subscribe();
+    let page = operations.feed.page(cursor);
     if page.snapshot || !page.events.is_empty() {
         return page;
     }
     match timeout(wait.min(LONGEST_WAIT), moved.wait_for(|seq| *seq != page.seq)).await {
-        Ok(_) => countersign.feed.page(cursor),
+        Ok(_) => operations.feed.page(cursor),
         Err(_) => page,
     }
 }
 
-impl Countersign {
+impl Operations {
     /// Whether an access token that verified is revoked, from memory.
     ///
     /// # Errors
@@ -252,7 +252,7 @@ impl FromStr for ReaderKey {
 /// # Errors
 /// [`StoreError`].
 pub async fn may_read(
-    countersign: &Countersign,
+    operations: &Operations,
     presented: &str,
     shared_secret: Option<&str>,
 ) -> Result<bool, StoreError> {
@@ -265,7 +265,7 @@ pub async fn may_read(
     let Ok(key) = presented.parse::<ReaderKey>() else {
         return Ok(false);
     };
-    let reader = countersign.store.reader(key.id).await?;
+    let reader = operations.store.reader(key.id).await?;
     Ok(reader.is_some_and(|reader| verify_slices_are_equal(&reader.key_hash, &key.hash()).is_ok()))
 }
 
@@ -291,16 +291,16 @@ pub enum ReaderError {
 /// # Errors
 /// See [`ReaderError`].
 pub async fn admit_reader(
-    countersign: &Countersign,
+    operations: &Operations,
     by: &Administrator,
     name: String,
 ) -> Result<(Reader, ReaderKey), ReaderError> {
     if !(1..=READER_NAME_CHARS).contains(&name.chars().count()) || name.chars().any(char::is_control) {
         return Err(ReaderError::Name);
     }
-    let id = ReaderId::new(random::id(countersign.clock.now()));
+    let id = ReaderId::new(random::id(operations.clock.now()));
     let key = ReaderKey { id, secret: Zeroizing::new(random::bytes()) };
-    let reader = countersign.store.admit_reader(NewReader { id, name, key_hash: key.hash() }, by.origin).await?;
+    let reader = operations.store.admit_reader(NewReader { id, name, key_hash: key.hash() }, by.origin).await?;
     Ok((reader, key))
 }
 
@@ -308,16 +308,16 @@ pub async fn admit_reader(
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn readers(countersign: &Countersign, _by: &Administrator) -> Result<Vec<Reader>, StoreError> {
-    countersign.store.readers().await
+pub async fn readers(operations: &Operations, _by: &Administrator) -> Result<Vec<Reader>, StoreError> {
+    operations.store.readers().await
 }
 
 /// Dismisses a reader.
 ///
 /// # Errors
 /// See [`ReaderError`].
-pub async fn dismiss_reader(countersign: &Countersign, by: &Administrator, id: ReaderId) -> Result<(), ReaderError> {
-    countersign.store.dismiss_reader(id, by.origin).await?.ok_or(ReaderError::NotFound)
+pub async fn dismiss_reader(operations: &Operations, by: &Administrator, id: ReaderId) -> Result<(), ReaderError> {
+    operations.store.dismiss_reader(id, by.origin).await?.ok_or(ReaderError::NotFound)
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

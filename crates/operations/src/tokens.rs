@@ -8,7 +8,7 @@ use countersign_store::verbs::Granted;
 use countersign_token::{AccessClaims, SignError};
 use zeroize::Zeroizing;
 
-use crate::{Countersign, random};
+use crate::{Operations, random};
 
 /// An access token and the refresh token that goes with it.
 pub struct TokenPair {
@@ -28,7 +28,7 @@ impl fmt::Debug for TokenPair {
     }
 }
 
-impl Countersign {
+impl Operations {
     /// Mints the tokens of a session. The claims come from the rows that granted it, never from an older token.
     pub(crate) fn mint(&self, granted: &Granted, refresh: &RefreshToken) -> Result<TokenPair, SignError> {
         let keys = self.keys.current();

@@ -9,7 +9,7 @@ use countersign_store::error::RestoredError;
 use countersign_store::verbs::Sweep;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Countersign;
+use crate::Operations;
 use crate::keys::KeyError;
 
 /// How often the feed is read where nothing told that it moved: other processes may have written.
@@ -28,25 +28,20 @@ const ROWS_A_STEP: u32 = 500;
 /// Follows the feed, the keys and the passage of time until it is dropped.
 ///
 /// Whatever fails is logged and tried again: a database that is away must not end it.
-pub async fn run(countersign: Arc<Countersign>) {
-    tokio::join!(
-        follow_feed(&countersign),
-        follow_keys(&countersign),
-        write_throttles(&countersign),
-        prune(&countersign)
-    );
+pub async fn run(operations: Arc<Operations>) {
+    tokio::join!(follow_feed(&operations), follow_keys(&operations), write_throttles(&operations), prune(&operations));
 }
 
 /// Writes what [`run`], which has been dropped, had still to write.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn finish(countersign: &Countersign) -> Result<(), StoreError> {
-    countersign.throttles.write(&*countersign.store).await
+pub async fn finish(operations: &Operations) -> Result<(), StoreError> {
+    operations.throttles.write(&*operations.store).await
 }
 
-async fn follow_feed(countersign: &Countersign) {
-    let mut moved = countersign.store.feed_signal();
+async fn follow_feed(operations: &Operations) {
+    let mut moved = operations.store.feed_signal();
     let mut poll = ticks(FEED_POLL);
     loop {
         tokio::select! {
@@ -56,30 +51,30 @@ async fn follow_feed(countersign: &Countersign) {
                 poll.tick().await;
             },
         }
-        match countersign.feed.catch_up(&*countersign.store).await {
-            Err(StoreError::Restored(lost)) => end_what_was_lost(countersign, &lost).await,
+        match operations.feed.catch_up(&*operations.store).await {
+            Err(StoreError::Restored(lost)) => end_what_was_lost(operations, &lost).await,
             outcome => report("read the revocation feed", outcome),
         }
-        countersign.feed.forget_expired(countersign.clock.now());
+        operations.feed.forget_expired(operations.clock.now());
     }
 }
 
 /// The database that is served has lost commits that were acknowledged, as after a failover to a server that lagged behind: what was
 /// revoked or used since would be good again. So everything that was issued before ends, on all nodes at once.
-async fn end_what_was_lost(countersign: &Countersign, lost: &RestoredError) {
+async fn end_what_was_lost(operations: &Operations, lost: &RestoredError) {
     tracing::error!(%lost, "every session is ended, since it cannot be known which of them were revoked; everybody signs in again");
     let accepted = async {
-        countersign.store.accept_restore(Origin::SERVER).await?;
-        countersign.feed.catch_up(&*countersign.store).await
+        operations.store.accept_restore(Origin::SERVER).await?;
+        operations.feed.catch_up(&*operations.store).await
     };
     report("go on with the database as it is", accepted.await);
 }
 
-async fn follow_keys(countersign: &Countersign) {
+async fn follow_keys(operations: &Operations) {
     let mut poll = ticks(KEYS_POLL);
     loop {
         poll.tick().await;
-        if let Err(error) = reload_keys(countersign).await {
+        if let Err(error) = reload_keys(operations).await {
             tracing::error!(%error, "could not read the keys; the ones in memory stay in use");
         }
     }
@@ -89,19 +84,19 @@ async fn follow_keys(countersign: &Countersign) {
 ///
 /// # Errors
 /// See [`KeyError`].
-pub async fn reload_keys(countersign: &Countersign) -> Result<(), KeyError> {
-    countersign.keys.reload(&*countersign.store, &countersign.clock).await
+pub async fn reload_keys(operations: &Operations) -> Result<(), KeyError> {
+    operations.keys.reload(&*operations.store, &operations.clock).await
 }
 
-async fn write_throttles(countersign: &Countersign) {
+async fn write_throttles(operations: &Operations) {
     let mut poll = ticks(THROTTLES_WRITTEN);
     loop {
         poll.tick().await;
-        report("write what throttles have charged", finish(countersign).await);
+        report("write what throttles have charged", finish(operations).await);
     }
 }
 
-async fn prune(countersign: &Countersign) {
+async fn prune(operations: &Operations) {
     let mut step = ticks(PRUNE_STEP);
     let mut after = None;
     let mut pause = 0;
@@ -111,14 +106,14 @@ async fn prune(countersign: &Countersign) {
             pause -= 1;
             continue;
         }
-        let policy = &countersign.policy;
+        let policy = &operations.policy;
         let sweep = Sweep {
             after,
             limit: ROWS_A_STEP,
             keep_sessions: policy.lifetimes.refresh_token_idle,
             keep_events: policy.event_retention,
         };
-        match countersign.store.prune(sweep).await {
+        match operations.store.prune(sweep).await {
             Ok(pruned) => {
                 metrics::counter!("countersign_pruned_sessions_total").increment(pruned.sessions);
                 metrics::counter!("countersign_pruned_events_total").increment(pruned.events);

@@ -17,7 +17,7 @@ use countersign_operations::hashing::HashingCost;
 use countersign_operations::passwords::{self, ChangeError};
 use countersign_operations::revocations::{self, Cursor};
 use countersign_operations::sessions::{self, RefreshError, RevokeError, SignInError};
-use countersign_operations::{Countersign, keys, upkeep};
+use countersign_operations::{Operations, keys, upkeep};
 use countersign_token::revocation::Revocation;
 use countersign_token::{VerifyError, verify};
 
@@ -32,11 +32,11 @@ async fn a_registered_user_signs_in_and_their_token_says_who_they_are() {
     let pair = world.sign_in("alice").await.unwrap();
     let now = world.now().unix_seconds();
     let claims =
-        verify(&pair.access_token, &world.countersign.verifying_keys(), &world.countersign.policy().expected(), now);
+        verify(&pair.access_token, &world.operations.verifying_keys(), &world.operations.policy().expected(), now);
     let claims = claims.unwrap();
     assert_eq!((claims.name.as_str(), claims.roles.as_slice()), ("alice", &["User".to_owned()][..]));
     assert_eq!(claims.exp - claims.iat, 300);
-    let caller = callers::authenticate(&world.countersign, &pair.access_token).await.unwrap();
+    let caller = callers::authenticate(&world.operations, &pair.access_token).await.unwrap();
     assert_eq!(caller.account.id.as_uuid(), claims.sub);
     assert_eq!(caller.session.as_uuid(), claims.sid);
 }
@@ -44,7 +44,7 @@ async fn a_registered_user_signs_in_and_their_token_says_who_they_are() {
 #[tokio::test]
 async fn every_fault_of_a_registration_is_told_at_once() {
     let world = World::new().await;
-    let refused = accounts::register(&world.countersign, registration("a b", "nowhere", "short"), HOME).await;
+    let refused = accounts::register(&world.operations, registration("a b", "nowhere", "short"), HOME).await;
     let Err(RegisterError::Invalid(faults)) = refused else { panic!("{refused:?}") };
     assert!(faults.username.is_some() && faults.email.is_some() && faults.password.is_some());
 }
@@ -53,9 +53,9 @@ async fn every_fault_of_a_registration_is_told_at_once() {
 async fn names_and_addresses_are_taken_in_any_spelling() {
     let world = World::new().await;
     world.register("alice").await;
-    let again = accounts::register(&world.countersign, registration("ALICE", "x@example.com", PASSWORD), HOME).await;
+    let again = accounts::register(&world.operations, registration("ALICE", "x@example.com", PASSWORD), HOME).await;
     assert!(matches!(again, Err(RegisterError::UsernameTaken)), "{again:?}");
-    let again = accounts::register(&world.countersign, registration("bob", "Alice@Example.com", PASSWORD), HOME).await;
+    let again = accounts::register(&world.operations, registration("bob", "Alice@Example.com", PASSWORD), HOME).await;
     assert!(matches!(again, Err(RegisterError::EmailTaken)), "{again:?}");
 }
 
@@ -78,7 +78,7 @@ async fn a_retry_gets_the_same_successor_and_a_replay_ends_the_session() {
     let after = world.refresh(&third.refresh_token).await;
     let dead = Refusal::Dead(Dead::Ended(EndReason::Replayed));
     assert!(matches!(&after, Err(RefreshError::Refused(refusal)) if *refusal == dead), "{after:?}");
-    let caller = callers::authenticate(&world.countersign, &third.access_token).await;
+    let caller = callers::authenticate(&world.operations, &third.access_token).await;
     assert!(matches!(caller, Err(CallerError::SessionDead(Some(Dead::Ended(EndReason::Replayed))))), "{caller:?}");
     assert_eq!(world.count(EventKind::RefreshReplayed).await, 1);
 }
@@ -88,11 +88,11 @@ async fn a_role_change_outdates_access_tokens_and_signs_nobody_out() {
     let world = World::new().await;
     world.register("alice").await;
     let pair = world.sign_in("alice").await.unwrap();
-    accounts::set_roles(&world.countersign, "alice", Roles::admin()).await.unwrap();
-    let caller = callers::authenticate(&world.countersign, &pair.access_token).await;
+    accounts::set_roles(&world.operations, "alice", Roles::admin()).await.unwrap();
+    let caller = callers::authenticate(&world.operations, &pair.access_token).await;
     assert!(matches!(caller, Err(CallerError::Outdated)), "{caller:?}");
     let renewed = world.refresh(&pair.refresh_token).await.unwrap();
-    let caller = callers::authenticate(&world.countersign, &renewed.access_token).await.unwrap();
+    let caller = callers::authenticate(&world.operations, &renewed.access_token).await.unwrap();
     assert!(caller.is_admin());
 }
 
@@ -102,10 +102,10 @@ async fn revoking_is_for_oneself_and_for_administrators() {
     for name in ["alice", "bob", "root"] {
         world.register(name).await;
     }
-    accounts::set_roles(&world.countersign, "root", Roles::admin()).await.unwrap();
+    accounts::set_roles(&world.operations, "root", Roles::admin()).await.unwrap();
     let alice = world.caller("alice").await;
     let root = world.caller("root").await;
-    let revoke = |caller, name| sessions::revoke_account(&world.countersign, caller, name, true, HOME);
+    let revoke = |caller, name| sessions::revoke_account(&world.operations, caller, name, true, HOME);
     for name in ["bob", "nobody", "no body"] {
         let refused = revoke(&alice, name).await;
         assert!(matches!(refused, Err(RevokeError::Forbidden)), "{name}: {refused:?}");
@@ -126,13 +126,13 @@ async fn after_revoking_everyone_nothing_old_works_and_a_sign_in_at_once_does() 
     let world = World::new().await;
     world.register("alice").await;
     let pair = world.sign_in("alice").await.unwrap();
-    sessions::revoke_everyone(&world.countersign, &callers::Administrator::OPERATOR, false).await.unwrap();
-    assert!(callers::authenticate(&world.countersign, &pair.access_token).await.is_err());
+    sessions::revoke_everyone(&world.operations, &callers::Administrator::OPERATOR, false).await.unwrap();
+    assert!(callers::authenticate(&world.operations, &pair.access_token).await.is_err());
     assert!(world.refresh(&pair.refresh_token).await.is_err());
     // The clock has not moved.
     let pair = world.sign_in("alice").await.unwrap();
-    assert!(callers::authenticate(&world.countersign, &pair.access_token).await.is_ok());
-    assert!(world.countersign.check_revoked(&world.claims(&pair)).is_ok());
+    assert!(callers::authenticate(&world.operations, &pair.access_token).await.is_ok());
+    assert!(world.operations.check_revoked(&world.claims(&pair)).is_ok());
 }
 
 #[tokio::test]
@@ -140,10 +140,10 @@ async fn memory_knows_of_a_revocation_when_its_answer_is_given() {
     let world = World::new().await;
     world.register("alice").await;
     let (one, other) = (world.sign_in("alice").await.unwrap(), world.sign_in("alice").await.unwrap());
-    let caller = callers::authenticate(&world.countersign, &one.access_token).await.unwrap();
-    sessions::sign_out(&world.countersign, &caller, HOME).await.unwrap();
-    assert!(world.countersign.check_revoked(&world.claims(&one)).is_err());
-    assert!(world.countersign.check_revoked(&world.claims(&other)).is_ok());
+    let caller = callers::authenticate(&world.operations, &one.access_token).await.unwrap();
+    sessions::sign_out(&world.operations, &caller, HOME).await.unwrap();
+    assert!(world.operations.check_revoked(&world.claims(&one)).is_err());
+    assert!(world.operations.check_revoked(&world.claims(&other)).is_ok());
 }
 
 #[tokio::test]
@@ -151,17 +151,17 @@ async fn a_changed_password_ends_the_other_sessions_only() {
     let world = World::new().await;
     world.register("alice").await;
     let (here, there) = (world.sign_in("alice").await.unwrap(), world.sign_in("alice").await.unwrap());
-    let caller = callers::authenticate(&world.countersign, &here.access_token).await.unwrap();
+    let caller = callers::authenticate(&world.operations, &here.access_token).await.unwrap();
     let change = |current: &str, new: &str| {
-        passwords::change(&world.countersign, &caller, current.to_owned().into(), new.to_owned().into(), HOME)
+        passwords::change(&world.operations, &caller, current.to_owned().into(), new.to_owned().into(), HOME)
     };
     let wrong = change("not the password", "a new passphrase").await;
     assert!(matches!(wrong, Err(ChangeError::CurrentWrong)), "{wrong:?}");
     let unfit = change(PASSWORD, "password123").await;
     assert!(matches!(unfit, Err(ChangeError::Unfit(_))), "{unfit:?}");
     change(PASSWORD, "a new passphrase").await.unwrap();
-    assert!(callers::authenticate(&world.countersign, &here.access_token).await.is_ok());
-    assert!(callers::authenticate(&world.countersign, &there.access_token).await.is_err());
+    assert!(callers::authenticate(&world.operations, &here.access_token).await.is_ok());
+    assert!(callers::authenticate(&world.operations, &there.access_token).await.is_err());
     assert!(world.refresh(&here.refresh_token).await.is_ok());
     assert!(world.refresh(&there.refresh_token).await.is_err());
     let old = world.sign_in("alice").await;
@@ -186,7 +186,7 @@ async fn an_attacker_locks_out_strangers_and_not_the_owner() {
 }
 
 /// Guesses from one address until it has to wait; how many guesses it had, and for how long it has to wait.
-async fn guess(server: &Countersign, address: Option<IpAddr>) -> (u32, Duration) {
+async fn guess(server: &Operations, address: Option<IpAddr>) -> (u32, Duration) {
     for guesses in 0..200 {
         match sign_in_at(server, "alice", "a wrong guess", address).await {
             Err(SignInError::InvalidCredentials) => {}
@@ -201,7 +201,7 @@ async fn guess(server: &Countersign, address: Option<IpAddr>) -> (u32, Duration)
 async fn what_was_guessed_at_one_server_counts_at_the_others_and_after_a_restart() {
     let world = World::new().await;
     world.register("alice").await;
-    let (here, there) = (&world.countersign, &world.another().await);
+    let (here, there) = (&world.operations, &world.another().await);
     assert_eq!(guess(here, HOME).await, (10, Duration::from_secs(30)));
     upkeep::finish(here).await.unwrap();
     assert_eq!(guess(there, HOME).await, (0, Duration::from_secs(30)));
@@ -220,7 +220,7 @@ async fn what_was_guessed_at_one_server_counts_at_the_others_and_after_a_restart
 async fn guesses_at_two_servers_within_a_moment_have_to_be_waited_for() {
     let world = World::new().await;
     world.register("alice").await;
-    let (here, there) = (&world.countersign, &world.another().await);
+    let (here, there) = (&world.operations, &world.another().await);
     for server in [here, there] {
         assert_eq!(guess(server, HOME).await, (10, Duration::from_secs(30)), "neither knows of the other yet");
     }
@@ -236,7 +236,7 @@ async fn strangers_registrations_and_changes_of_a_password_count_at_every_server
     let world = World::new().await;
     world.register("alice").await;
     let caller = world.caller("alice").await;
-    let (here, there) = (&world.countersign, &world.another().await);
+    let (here, there) = (&world.operations, &world.another().await);
     for last in 0..5 {
         guess(here, Some(IpAddr::from([203, 0, 113, last]))).await;
     }
@@ -260,12 +260,12 @@ async fn strangers_registrations_and_changes_of_a_password_count_at_every_server
 async fn a_disabled_account_is_told_so_only_with_the_right_password() {
     let world = World::new().await;
     world.register("alice").await;
-    accounts::disable(&world.countersign, "alice").await.unwrap();
+    accounts::disable(&world.operations, "alice").await.unwrap();
     let right = world.sign_in("alice").await;
     assert!(matches!(right, Err(SignInError::AccountDisabled)), "{right:?}");
     let wrong = world.sign_in_from("alice", "a wrong guess", HOME).await;
     assert!(matches!(wrong, Err(SignInError::InvalidCredentials)), "{wrong:?}");
-    accounts::enable(&world.countersign, "alice").await.unwrap();
+    accounts::enable(&world.operations, "alice").await.unwrap();
     assert!(world.sign_in("alice").await.is_ok());
 }
 
@@ -287,8 +287,8 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
     let world = World::new().await;
     world.register("alice").await;
     let old = world.sign_in("alice").await.unwrap();
-    keys::rotate(&world.countersign, &callers::Administrator::OPERATOR, false).await.unwrap();
-    assert_eq!(world.countersign.verifying_keys().len(), 2);
+    keys::rotate(&world.operations, &callers::Administrator::OPERATOR, false).await.unwrap();
+    assert_eq!(world.operations.verifying_keys().len(), 2);
     assert_eq!(world.kid(&world.sign_in("alice").await.unwrap()), world.kid(&old), "published, not yet used");
 
     world.advance(keys::PUBLISHED_AHEAD);
@@ -300,8 +300,8 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
 
     world.advance(Duration::from_secs(300 + 61));
     world.reload_keys().await;
-    assert_eq!(world.countersign.verifying_keys().len(), 1);
-    let phases: Vec<_> = keys::list(&world.countersign).await.unwrap().iter().map(|key| key.phase).collect();
+    assert_eq!(world.operations.verifying_keys().len(), 1);
+    let phases: Vec<_> = keys::list(&world.operations).await.unwrap().iter().map(|key| key.phase).collect();
     assert!(phases.contains(&KeyPhase::Retired) && phases.contains(&KeyPhase::Active));
 }
 
@@ -311,14 +311,14 @@ async fn a_key_made_in_a_hurry_ends_the_others_at_once() {
     world.register("alice").await;
     let pair = world.sign_in("alice").await.unwrap();
     let by = callers::Administrator::OPERATOR;
-    keys::rotate(&world.countersign, &by, false).await.unwrap();
-    keys::rotate(&world.countersign, &by, true).await.unwrap();
+    keys::rotate(&world.operations, &by, false).await.unwrap();
+    keys::rotate(&world.operations, &by, true).await.unwrap();
     let phases = async || -> Vec<_> {
-        let keys = keys::list(&world.countersign).await.unwrap();
+        let keys = keys::list(&world.operations).await.unwrap();
         keys.iter().filter(|key| key.key_use == KeyUse::Signing).map(|key| key.phase).collect()
     };
     assert_eq!(phases().await, [KeyPhase::Retired, KeyPhase::Retired, KeyPhase::Active]);
-    let caller = callers::authenticate(&world.countersign, &pair.access_token).await;
+    let caller = callers::authenticate(&world.operations, &pair.access_token).await;
     assert!(matches!(caller, Err(CallerError::Token(VerifyError::UnknownKey))), "{caller:?}");
     // Nobody is signed out: the old access token still tells which session it belonged to.
     let both = sessions::Refresh {
@@ -326,7 +326,7 @@ async fn a_key_made_in_a_hurry_ends_the_others_at_once() {
         access_token: Some(pair.access_token.to_string().into()),
         retry_key: None,
     };
-    sessions::refresh(&world.countersign, both, HOME).await.unwrap();
+    sessions::refresh(&world.operations, both, HOME).await.unwrap();
     world.advance(keys::PUBLISHED_AHEAD);
     assert_eq!(phases().await, [KeyPhase::Retired, KeyPhase::Retired, KeyPhase::Active]);
 }
@@ -337,16 +337,16 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
     world.register("alice").await;
     let pair = world.sign_in("alice").await.unwrap();
     let none = Duration::ZERO;
-    let snapshot = revocations::read(&world.countersign, None, none).await;
+    let snapshot = revocations::read(&world.operations, None, none).await;
     assert!(snapshot.snapshot);
     let cursor = Cursor { incarnation: snapshot.incarnation.parse().unwrap(), after: snapshot.seq };
-    let empty = revocations::read(&world.countersign, Some(cursor), none).await;
+    let empty = revocations::read(&world.operations, Some(cursor), none).await;
     assert!(!empty.snapshot && empty.events.is_empty());
 
-    let caller = callers::authenticate(&world.countersign, &pair.access_token).await.unwrap();
+    let caller = callers::authenticate(&world.operations, &pair.access_token).await.unwrap();
     let (page, signed_out) = tokio::join!(
-        revocations::read(&world.countersign, Some(cursor), Duration::from_secs(30)),
-        sessions::sign_out(&world.countersign, &caller, HOME),
+        revocations::read(&world.operations, Some(cursor), Duration::from_secs(30)),
+        sessions::sign_out(&world.operations, &caller, HOME),
     );
     signed_out.unwrap();
     assert_eq!((page.snapshot, page.seq), (false, cursor.after + 1));
@@ -357,24 +357,24 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
     );
 
     let ahead = Cursor { after: page.seq + 1, ..cursor };
-    assert!(revocations::read(&world.countersign, Some(ahead), none).await.snapshot);
+    assert!(revocations::read(&world.operations, Some(ahead), none).await.snapshot);
 }
 
 #[tokio::test]
 async fn only_a_reader_s_key_and_the_shared_secret_open_the_feed() {
     let world = World::new().await;
     let by = callers::Administrator::OPERATOR;
-    let (reader, key) = revocations::admit_reader(&world.countersign, &by, "weather".to_owned()).await.unwrap();
+    let (reader, key) = revocations::admit_reader(&world.operations, &by, "weather".to_owned()).await.unwrap();
     let key = key.expose();
     let may = |presented: String, secret| {
-        let countersign = &world.countersign;
-        async move { revocations::may_read(countersign, &presented, secret).await.unwrap() }
+        let operations = &world.operations;
+        async move { revocations::may_read(operations, &presented, secret).await.unwrap() }
     };
     assert!(may(key.to_string(), None).await);
     assert!(may("a shared secret".to_owned(), Some("a shared secret")).await);
     assert!(!may("a shared secret".to_owned(), None).await);
     assert!(!may(key.replace("cs_rk_", "cs_rt_"), None).await);
     assert!(!may(String::new(), Some("a shared secret")).await);
-    revocations::dismiss_reader(&world.countersign, &by, reader.id).await.unwrap();
+    revocations::dismiss_reader(&world.operations, &by, reader.id).await.unwrap();
     assert!(!may(key.to_string(), None).await);
 }

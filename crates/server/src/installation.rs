@@ -14,7 +14,7 @@ use countersign_operations::hashing::{Hasher, HashingCost, HashingError};
 use countersign_operations::keys::{KeySource, SigningSource};
 use countersign_operations::policy::{self, Policy, ThrottlePolicy};
 use countersign_operations::throttles::UNDER_WAY;
-use countersign_operations::{Countersign as Operations, KeyEncryptionKey, StartError, upkeep};
+use countersign_operations::{KeyEncryptionKey, Operations, StartError, upkeep};
 use countersign_store::database::{Database, OpenMode};
 use countersign_store::{Clock, Store, StoreError};
 use countersign_token::{Algorithm, Audience, InvalidAudience};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_bearer::{Bearer, TrustSource};
-use countersign_operations::Countersign as Operations;
+use countersign_operations::Operations;
 use countersign_token::revocation::RevokedReason;
 use countersign_token::{AccessClaims, KeySet};
 

@@ -11,15 +11,15 @@ use countersign_store::StoreError;
 use countersign_store::verbs::{Ended, ListedSession, Receipt};
 
 use super::LISTED;
-use crate::Countersign;
+use crate::Operations;
 use crate::callers::{Administrator, Caller};
 
 /// Ends the caller's own session.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn sign_out(countersign: &Countersign, caller: &Caller, address: Option<IpAddr>) -> Result<(), StoreError> {
-    end(countersign, caller, caller.session, EndReason::SignedOut, address).await.map(|_| ())
+pub async fn sign_out(operations: &Operations, caller: &Caller, address: Option<IpAddr>) -> Result<(), StoreError> {
+    end(operations, caller, caller.session, EndReason::SignedOut, address).await.map(|_| ())
 }
 
 /// Ends one of the caller's sessions; `false`: they have no such session, or it had ended before.
@@ -27,26 +27,26 @@ pub async fn sign_out(countersign: &Countersign, caller: &Caller, address: Optio
 /// # Errors
 /// [`StoreError`].
 pub async fn end_one(
-    countersign: &Countersign,
+    operations: &Operations,
     caller: &Caller,
     session: SessionId,
     address: Option<IpAddr>,
 ) -> Result<bool, StoreError> {
-    end(countersign, caller, session, EndReason::Revoked, address).await
+    end(operations, caller, session, EndReason::Revoked, address).await
 }
 
 async fn end(
-    countersign: &Countersign,
+    operations: &Operations,
     caller: &Caller,
     session: SessionId,
     reason: EndReason,
     address: Option<IpAddr>,
 ) -> Result<bool, StoreError> {
     let ended = Ended { account: caller.account.id, session, reason };
-    let Some(_) = countersign.store.end_session(ended, caller.origin(address)).await? else {
+    let Some(_) = operations.store.end_session(ended, caller.origin(address)).await? else {
         return Ok(false);
     };
-    countersign.feed.catch_up(&*countersign.store).await?;
+    operations.feed.catch_up(&*operations.store).await?;
     Ok(true)
 }
 
@@ -54,8 +54,8 @@ async fn end(
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn list(countersign: &Countersign, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
-    countersign.store.sessions(caller.account.id, LISTED).await
+pub async fn list(operations: &Operations, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
+    operations.store.sessions(caller.account.id, LISTED).await
 }
 
 /// What a revocation ended.
@@ -88,7 +88,7 @@ pub enum RevokeError {
 /// # Errors
 /// See [`RevokeError`].
 pub async fn revoke_account(
-    countersign: &Countersign,
+    operations: &Operations,
     caller: &Caller,
     name: &str,
     count: bool,
@@ -100,23 +100,23 @@ pub async fn revoke_account(
         return Err(RevokeError::Forbidden);
     }
     let username = username.ok_or(RevokeError::NotFound)?;
-    let receipt = revoke_named(countersign, &username, caller.origin(address)).await?;
-    Ok(revoked(countersign, &receipt, count).await?)
+    let receipt = revoke_named(operations, &username, caller.origin(address)).await?;
+    Ok(revoked(operations, &receipt, count).await?)
 }
 
 /// Ends all sessions of an account, for the operator.
 ///
 /// # Errors
 /// See [`RevokeError`].
-pub async fn revoke_account_by_operator(countersign: &Countersign, name: &str) -> Result<Revoked, RevokeError> {
+pub async fn revoke_account_by_operator(operations: &Operations, name: &str) -> Result<Revoked, RevokeError> {
     let username = Username::parse(name).map_err(|_| RevokeError::NotFound)?;
-    let receipt = revoke_named(countersign, &username, Origin::COMMAND_LINE).await?;
-    Ok(counted(countersign, &receipt).await?)
+    let receipt = revoke_named(operations, &username, Origin::COMMAND_LINE).await?;
+    Ok(counted(operations, &receipt).await?)
 }
 
-async fn revoke_named(countersign: &Countersign, username: &Username, origin: Origin) -> Result<Receipt, RevokeError> {
-    let account = countersign.store.account_named(username).await?.ok_or(RevokeError::NotFound)?;
-    countersign.store.revoke_account(account.id, origin).await?.ok_or(RevokeError::NotFound)
+async fn revoke_named(operations: &Operations, username: &Username, origin: Origin) -> Result<Receipt, RevokeError> {
+    let account = operations.store.account_named(username).await?.ok_or(RevokeError::NotFound)?;
+    operations.store.revoke_account(account.id, origin).await?.ok_or(RevokeError::NotFound)
 }
 
 /// Ends all sessions of everyone, the administrator's own too.
@@ -124,20 +124,20 @@ async fn revoke_named(countersign: &Countersign, username: &Username, origin: Or
 /// # Errors
 /// [`StoreError`].
 pub async fn revoke_everyone(
-    countersign: &Countersign,
+    operations: &Operations,
     by: &Administrator,
     count: bool,
 ) -> Result<Option<Revoked>, StoreError> {
-    let receipt = countersign.store.revoke_everyone(by.origin).await?;
-    revoked(countersign, &receipt, count).await
+    let receipt = operations.store.revoke_everyone(by.origin).await?;
+    revoked(operations, &receipt, count).await
 }
 
-async fn revoked(countersign: &Countersign, receipt: &Receipt, count: bool) -> Result<Option<Revoked>, StoreError> {
-    countersign.feed.catch_up(&*countersign.store).await?;
-    if count { counted(countersign, receipt).await.map(Some) } else { Ok(None) }
+async fn revoked(operations: &Operations, receipt: &Receipt, count: bool) -> Result<Option<Revoked>, StoreError> {
+    operations.feed.catch_up(&*operations.store).await?;
+    if count { counted(operations, receipt).await.map(Some) } else { Ok(None) }
 }
 
-async fn counted(countersign: &Countersign, receipt: &Receipt) -> Result<Revoked, StoreError> {
-    let outstanding = countersign.store.count_ended(receipt).await?;
+async fn counted(operations: &Operations, receipt: &Receipt) -> Result<Revoked, StoreError> {
+    let outstanding = operations.store.count_ended(receipt).await?;
     Ok(Revoked { sessions_ended: outstanding.sessions, last_access_expiry: outstanding.last_access_expiry })
 }

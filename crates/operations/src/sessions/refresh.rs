@@ -11,7 +11,7 @@ use countersign_store::verbs::{Granted, Rotate, RotatedIn};
 use countersign_token::{SignError, VerifyError, verify};
 use zeroize::Zeroizing;
 
-use crate::{Countersign, TokenPair, random};
+use crate::{Operations, TokenPair, random};
 
 /// What a client presents to get new tokens.
 pub struct Refresh {
@@ -54,11 +54,11 @@ pub enum RefreshError {
 /// # Errors
 /// See [`RefreshError`].
 pub async fn refresh(
-    countersign: &Countersign,
+    operations: &Operations,
     request: Refresh,
     address: Option<IpAddr>,
 ) -> Result<TokenPair, RefreshError> {
-    let outcome = rotate(countersign, request, address).await;
+    let outcome = rotate(operations, request, address).await;
     let label = match &outcome {
         Ok((_, reissued)) => {
             if *reissued {
@@ -81,45 +81,45 @@ pub async fn refresh(
 }
 
 async fn rotate(
-    countersign: &Countersign,
+    operations: &Operations,
     request: Refresh,
     address: Option<IpAddr>,
 ) -> Result<(TokenPair, bool), RefreshError> {
-    if countersign.keys.current().tags.lack_the_key_of(&request.refresh_token) {
-        countersign.keys.renew(&*countersign.store, &countersign.clock).await?;
+    if operations.keys.current().tags.lack_the_key_of(&request.refresh_token) {
+        operations.keys.renew(&*operations.store, &operations.clock).await?;
     }
-    let token = countersign.keys.current().tags.open(&request.refresh_token)?;
+    let token = operations.keys.current().tags.open(&request.refresh_token)?;
     let presented = Presented {
         token,
         client: ClientId::first_party(),
         retry_key: request.retry_key.as_deref().map(RetryKey::parse).transpose()?,
         access_token_session: match &request.access_token {
-            Some(access_token) => Some(session_of(countersign, access_token).await?),
+            Some(access_token) => Some(session_of(operations, access_token).await?),
             None => None,
         },
     };
-    let rotate = Rotate { presented, nonce: random::bytes(), lifetimes: countersign.policy.lifetimes };
+    let rotate = Rotate { presented, nonce: random::bytes(), lifetimes: operations.policy.lifetimes };
     let origin = Origin { actor: Actor::Anonymous, address };
-    let mint = |granted: Box<Granted>, successor: RefreshToken| countersign.mint(&granted, &successor);
-    match countersign.store.rotate(rotate, origin).await? {
+    let mint = |granted: Box<Granted>, successor: RefreshToken| operations.mint(&granted, &successor);
+    match operations.store.rotate(rotate, origin).await? {
         RotatedIn::Rotated(granted, successor) => Ok((mint(granted, successor)?, false)),
         RotatedIn::Reissued(granted, successor) => Ok((mint(granted, successor)?, true)),
         RotatedIn::Refused(refusal) => Err(RefreshError::Refused(refusal)),
         RotatedIn::Replayed(replay, _) => {
-            countersign.feed.catch_up(&*countersign.store).await?;
+            operations.feed.catch_up(&*operations.store).await?;
             Err(RefreshError::Replayed(replay))
         }
     }
 }
 
 /// The session of an access token: it may have expired, and everything else about it must be right.
-async fn session_of(countersign: &Countersign, access_token: &str) -> Result<SessionId, RefreshError> {
-    let expected = countersign_token::Expected { allow_expired: true, ..countersign.policy.expected() };
-    let now = countersign.clock.now().unix_seconds();
-    let verified = || verify(access_token, &countersign.keys.current().remembered, &expected, now);
+async fn session_of(operations: &Operations, access_token: &str) -> Result<SessionId, RefreshError> {
+    let expected = countersign_token::Expected { allow_expired: true, ..operations.policy.expected() };
+    let now = operations.clock.now().unix_seconds();
+    let verified = || verify(access_token, &operations.keys.current().remembered, &expected, now);
     let claims = match verified() {
         Err(VerifyError::UnknownKey) => {
-            countersign.keys.renew(&*countersign.store, &countersign.clock).await?;
+            operations.keys.renew(&*operations.store, &operations.clock).await?;
             verified()
         }
         verified => verified,

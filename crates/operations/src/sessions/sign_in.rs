@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{DEVICE_CHARS, LISTED};
 use crate::hashing::{HashingError, Match};
 use crate::throttles::{Attempt, Cause, Target, Throttled, network};
-use crate::{Countersign, TokenPair, random};
+use crate::{Operations, TokenPair, random};
 
 /// What somebody who signs in has typed.
 pub struct SignIn {
@@ -65,13 +65,13 @@ struct Authenticated {
 /// # Errors
 /// See [`SignInError`].
 pub async fn sign_in(
-    countersign: &Countersign,
+    operations: &Operations,
     request: SignIn,
     address: Option<IpAddr>,
 ) -> Result<TokenPair, SignInError> {
     let device = request.device.map(|device| device.chars().filter(|c| !c.is_control()).take(DEVICE_CHARS).collect());
-    let outcome = match authenticate(countersign, &request.login, request.password, address).await {
-        Ok(authenticated) => begin(countersign, authenticated, device, address).await,
+    let outcome = match authenticate(operations, &request.login, request.password, address).await {
+        Ok(authenticated) => begin(operations, authenticated, device, address).await,
         Err(error) => Err(error),
     };
     let label = match &outcome {
@@ -87,7 +87,7 @@ pub async fn sign_in(
 
 /// Proves by a password who somebody is.
 async fn authenticate(
-    countersign: &Countersign,
+    operations: &Operations,
     login: &str,
     password: Zeroizing<String>,
     address: Option<IpAddr>,
@@ -95,12 +95,12 @@ async fn authenticate(
     let origin = Origin { actor: Actor::Anonymous, address };
     let login = Login::parse(login);
     let found = match &login {
-        Some(login) => countersign.store.credentials(login).await?,
+        Some(login) => operations.store.credentials(login).await?,
         None => None,
     };
     let nobody = login.as_ref().map_or("", Login::canonical);
-    let mut attempt = throttle(countersign, found.as_ref(), nobody, address).await?;
-    let proven = prove(countersign, found, password, origin).await;
+    let mut attempt = throttle(operations, found.as_ref(), nobody, address).await?;
+    let proven = prove(operations, found, password, origin).await;
     if !matches!(proven, Err(SignInError::InvalidCredentials)) {
         attempt.forgive();
     }
@@ -109,7 +109,7 @@ async fn authenticate(
 
 /// Compares the password; where there is no account, the same work is done.
 async fn prove(
-    countersign: &Countersign,
+    operations: &Operations,
     found: Option<Credentials>,
     password: Zeroizing<String>,
     origin: Origin,
@@ -118,53 +118,53 @@ async fn prove(
         return Err(SignInError::InvalidCredentials);
     };
     let Some(Credentials { account, password: hash }) = found else {
-        countersign.hasher.verify_nobody(password).await?;
-        countersign.store.refuse_sign_in(None, "unknown_account", origin).await?;
+        operations.hasher.verify_nobody(password).await?;
+        operations.store.refuse_sign_in(None, "unknown_account", origin).await?;
         return Err(SignInError::InvalidCredentials);
     };
-    let Match::Yes { outdated } = countersign.hasher.verify(password.clone(), hash.clone()).await? else {
-        countersign.store.refuse_sign_in(Some(account.id), "wrong_password", origin).await?;
+    let Match::Yes { outdated } = operations.hasher.verify(password.clone(), hash.clone()).await? else {
+        operations.store.refuse_sign_in(Some(account.id), "wrong_password", origin).await?;
         return Err(SignInError::InvalidCredentials);
     };
     // A busy pool is no reason to refuse a right password: the stronger hash can wait for the next sign-in.
-    let rehashed = if outdated { countersign.hasher.hash(password).await.ok() } else { None };
+    let rehashed = if outdated { operations.hasher.hash(password).await.ok() } else { None };
     Ok(Authenticated { account, verified: hash, rehashed })
 }
 
 /// Whether one may try; an address that the account knows is not counted among the strangers.
 async fn throttle<'a>(
-    countersign: &'a Countersign,
+    operations: &'a Operations,
     found: Option<&Credentials>,
     nobody: &str,
     address: Option<IpAddr>,
 ) -> Result<Attempt<'a>, SignInError> {
-    let now = countersign.clock.now();
+    let now = operations.clock.now();
     let id = found.map(|found| found.account.id);
     let target = id.as_ref().map_or(Target::Nobody(nobody), |id| Target::Account(id.as_bytes()));
-    let guess = countersign.throttles.guess(&*countersign.store, target, address).await?;
-    let refused = match countersign.throttles.sign_in(&guess, false, now) {
+    let guess = operations.throttles.guess(&*operations.store, target, address).await?;
+    let refused = match operations.throttles.sign_in(&guess, false, now) {
         Ok(attempt) => return Ok(attempt),
         Err(refused) => refused,
     };
     let (Some(id), Some(address), true) = (id, address, refused.cause == Cause::Strangers) else {
         return Err(SignInError::Throttled(refused));
     };
-    let sessions = countersign.store.sessions(id, LISTED).await?;
+    let sessions = operations.store.sessions(id, LISTED).await?;
     let known = sessions.iter().filter_map(|session| session.address).any(|known| network(known) == network(address));
     if !known {
         return Err(SignInError::Throttled(refused));
     }
-    countersign.throttles.sign_in(&guess, true, now).map_err(SignInError::Throttled)
+    operations.throttles.sign_in(&guess, true, now).map_err(SignInError::Throttled)
 }
 
 /// Begins a session: the only place that does.
 async fn begin(
-    countersign: &Countersign,
+    operations: &Operations,
     who: Authenticated,
     device: Option<String>,
     address: Option<IpAddr>,
 ) -> Result<TokenPair, SignInError> {
-    let now = countersign.clock.now();
+    let now = operations.clock.now();
     let token = RefreshToken::first(FamilyId::new(random::id(now)), Secret::new(random::bytes()));
     let account = who.account.id;
     let begin = Begin {
@@ -176,15 +176,15 @@ async fn begin(
         token: token.clone(),
         device,
         address,
-        session_lifetime: countersign.policy.session_lifetime,
-        lifetimes: countersign.policy.lifetimes,
+        session_lifetime: operations.policy.session_lifetime,
+        lifetimes: operations.policy.lifetimes,
     };
     let origin = Origin { actor: Actor::Account(account), address };
-    match countersign.store.begin_session(begin, origin).await? {
-        Begun::Live(granted) => Ok(countersign.mint(&granted, &token)?),
+    match operations.store.begin_session(begin, origin).await? {
+        Begun::Live(granted) => Ok(operations.mint(&granted, &token)?),
         Begun::AccountDisabled => {
             let origin = Origin { actor: Actor::Anonymous, address };
-            countersign.store.refuse_sign_in(Some(account), "account_disabled", origin).await?;
+            operations.store.refuse_sign_in(Some(account), "account_disabled", origin).await?;
             Err(SignInError::AccountDisabled)
         }
         Begun::CredentialsChanged => Err(SignInError::InvalidCredentials),

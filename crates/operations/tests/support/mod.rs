@@ -16,7 +16,7 @@ use countersign_operations::hashing::{Hasher, HashingCost};
 use countersign_operations::keys::{KeySource, SigningSource};
 use countersign_operations::policy::{Policy, Registration, ThrottlePolicy};
 use countersign_operations::sessions::{self, Refresh, RefreshError, SignIn, SignInError};
-use countersign_operations::{Countersign, KeyEncryptionKey, TokenPair, upkeep};
+use countersign_operations::{KeyEncryptionKey, Operations, TokenPair, upkeep};
 use countersign_store::sqlite::{OpenMode, SqliteStore};
 use countersign_store::verbs::EventQuery;
 use countersign_store::{Clock, Store as _};
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct World {
-    pub(crate) countersign: Arc<Countersign>,
+    pub(crate) operations: Arc<Operations>,
     clock: Arc<AtomicI64>,
     store: Arc<SqliteStore>,
     folder: TempDir,
@@ -34,7 +34,7 @@ pub(crate) struct World {
 
 const CHEAP: HashingCost = HashingCost { memory_kib: 64, iterations: 1, parallelism: 1 };
 
-async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (Arc<Countersign>, Arc<SqliteStore>) {
+async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (Arc<Operations>, Arc<SqliteStore>) {
     let manual = Clock::Manual(Arc::clone(clock));
     let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual.clone()).unwrap();
     let store = Arc::new(store);
@@ -55,8 +55,8 @@ async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (
     let hasher = Hasher::start(cost, 2, 64).unwrap();
     let keys =
         KeySource { encryption: KeyEncryptionKey::new(&[7; 32]), signing: SigningSource::Generated(Algorithm::Es256) };
-    let countersign = Countersign::open(store.clone(), manual, policy, hasher, keys).await.unwrap();
-    (countersign, store)
+    let operations = Operations::open(store.clone(), manual, policy, hasher, keys).await.unwrap();
+    (operations, store)
 }
 
 pub(crate) fn registration(username: &str, email: &str, password: &str) -> NewRegistration {
@@ -64,13 +64,13 @@ pub(crate) fn registration(username: &str, email: &str, password: &str) -> NewRe
 }
 
 pub(crate) async fn sign_in_at(
-    countersign: &Countersign,
+    operations: &Operations,
     name: &str,
     password: &str,
     address: Option<IpAddr>,
 ) -> Result<TokenPair, SignInError> {
     let request = SignIn { login: name.to_owned(), password: password.to_owned().into(), device: None };
-    sessions::sign_in(countersign, request, address).await
+    sessions::sign_in(operations, request, address).await
 }
 
 impl World {
@@ -92,12 +92,12 @@ impl World {
 
     async fn open(folder: TempDir, cost: HashingCost) -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let (countersign, store) = serve(&folder, &clock, cost).await;
-        Self { countersign, clock, store, folder }
+        let (operations, store) = serve(&folder, &clock, cost).await;
+        Self { operations, clock, store, folder }
     }
 
     /// Another server on the same database.
-    pub(crate) async fn another(&self) -> Arc<Countersign> {
+    pub(crate) async fn another(&self) -> Arc<Operations> {
         serve(&self.folder, &self.clock, CHEAP).await.0
     }
 
@@ -110,12 +110,12 @@ impl World {
     }
 
     pub(crate) async fn reload_keys(&self) {
-        upkeep::reload_keys(&self.countersign).await.unwrap();
+        upkeep::reload_keys(&self.operations).await.unwrap();
     }
 
     pub(crate) async fn register(&self, name: &str) {
         let new = registration(name, &format!("{name}@example.com"), PASSWORD);
-        accounts::register(&self.countersign, new, None).await.unwrap();
+        accounts::register(&self.operations, new, None).await.unwrap();
     }
 
     pub(crate) async fn sign_in(&self, name: &str) -> Result<TokenPair, SignInError> {
@@ -128,22 +128,22 @@ impl World {
         password: &str,
         address: Option<IpAddr>,
     ) -> Result<TokenPair, SignInError> {
-        sign_in_at(&self.countersign, name, password, address).await
+        sign_in_at(&self.operations, name, password, address).await
     }
 
     pub(crate) async fn refresh(&self, token: &str) -> Result<TokenPair, RefreshError> {
         let request = Refresh { refresh_token: token.to_owned().into(), access_token: None, retry_key: None };
-        sessions::refresh(&self.countersign, request, None).await
+        sessions::refresh(&self.operations, request, None).await
     }
 
     pub(crate) async fn caller(&self, name: &str) -> Caller {
         let pair = self.sign_in(name).await.unwrap();
-        callers::authenticate(&self.countersign, &pair.access_token).await.unwrap()
+        callers::authenticate(&self.operations, &pair.access_token).await.unwrap()
     }
 
     pub(crate) fn claims(&self, pair: &TokenPair) -> AccessClaims {
-        let expected = self.countersign.policy().expected();
-        verify(&pair.access_token, &self.countersign.verifying_keys(), &expected, self.now().unix_seconds()).unwrap()
+        let expected = self.operations.policy().expected();
+        verify(&pair.access_token, &self.operations.verifying_keys(), &expected, self.now().unix_seconds()).unwrap()
     }
 
     /// The first part of the token, which names the key.

@@ -68,7 +68,7 @@ pub(super) async fn register(
     ClientAddress(address): ClientAddress,
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<Json<RegisterResponse>, Problem> {
-    accounts::register(&api.countersign, request.into(), Some(address)).await?;
+    accounts::register(&api.operations, request.into(), Some(address)).await?;
     Ok(Json(REGISTERED))
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn register_admin(
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<Json<RegisterResponse>, Problem> {
     let by = caller.administrator(Some(address))?;
-    accounts::register_with_roles(&api.countersign, &by, request.into(), Roles::admin()).await?;
+    accounts::register_with_roles(&api.operations, &by, request.into(), Roles::admin()).await?;
     Ok(Json(REGISTERED))
 }
 
@@ -159,6 +159,6 @@ pub(super) async fn change_password(
     JsonBody(request): JsonBody<ChangePasswordRequest>,
 ) -> Result<StatusCode, Problem> {
     let ChangePasswordRequest { current_password, new_password } = request;
-    passwords::change(&api.countersign, &caller, current_password, new_password, Some(address)).await?;
+    passwords::change(&api.operations, &caller, current_password, new_password, Some(address)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

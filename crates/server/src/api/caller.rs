@@ -16,7 +16,7 @@ impl FromRequestParts<Api> for Bearer {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let token = bearer_token(parts).ok_or(Code::TokenMissing)?;
-        Ok(Self(callers::authenticate(&api.countersign, token).await?))
+        Ok(Self(callers::authenticate(&api.operations, token).await?))
     }
 }
 

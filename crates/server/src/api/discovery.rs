@@ -56,7 +56,7 @@ impl Metadata {
     responses((status = 200, body = Object, content_type = "application/jwk-set+json", description = "A JWK set")),
 )]
 pub(super) async fn jwks(State(api): State<Api>) -> Response {
-    let keys = api.countersign.verifying_keys().to_jwks();
+    let keys = api.operations.verifying_keys().to_jwks();
     let headers = [(CONTENT_TYPE, "application/jwk-set+json".to_owned()), (CACHE_CONTROL, kept())];
     (headers, keys.to_string()).into_response()
 }

@@ -20,6 +20,6 @@ pub(super) async fn livez() -> &'static str {
     responses((status = 200, body = String, content_type = "text/plain", description = "ok")),
 )]
 pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
-    api.countersign.ready().await?;
+    api.operations.ready().await?;
     Ok("ok\n")
 }

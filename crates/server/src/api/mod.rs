@@ -14,7 +14,7 @@ mod time;
 use std::sync::Arc;
 
 use axum::Router;
-use countersign_operations::Countersign;
+use countersign_operations::Operations;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -28,7 +28,7 @@ pub const LONG_POLLS: &[&str] = &["/revocations"];
 /// What the handlers need.
 #[derive(Clone)]
 pub(crate) struct Api {
-    pub(crate) countersign: Arc<Countersign>,
+    pub(crate) operations: Arc<Operations>,
     pub(crate) discovery: Arc<discovery::Metadata>,
     pub(crate) reader_secret: Option<ReaderSecret>,
 }
@@ -70,11 +70,11 @@ pub fn openapi() -> Document {
 }
 
 /// The router of the API with its documentation, without the middleware.
-pub(crate) fn router(countersign: Arc<Countersign>, settings: &Settings) -> Router {
+pub(crate) fn router(operations: Arc<Operations>, settings: &Settings) -> Router {
     let api = Api {
         discovery: Arc::new(discovery::Metadata::new(settings)),
         reader_secret: settings.revocation_reader_secret.clone(),
-        countersign,
+        operations,
     };
     let (router, document) = described();
     router.with_state(api).merge(page::router(document))

@@ -67,16 +67,16 @@ pub(super) async fn read(
 ) -> Result<Json<FeedResponse>, Problem> {
     let presented = bearer_token(&parts).ok_or(Code::ReaderUnauthorized)?;
     let secret = api.reader_secret.as_ref().map(|secret| secret.expose());
-    if !feed::may_read(&api.countersign, presented, secret).await? {
+    if !feed::may_read(&api.operations, presented, secret).await? {
         return Err(Problem::new(Code::ReaderUnauthorized));
     }
     let cursor = query.incarnation.zip(query.after);
     let cursor = cursor.map(|(incarnation, after)| Cursor { incarnation: Incarnation::new(incarnation), after });
     let wait = Duration::from_secs(query.wait.into());
     let page = tokio::select! {
-        page = feed::read(&api.countersign, cursor, wait) => page,
+        page = feed::read(&api.operations, cursor, wait) => page,
         // A server that stops answers who waits at once, so that nobody's request breaks off.
-        () = begun(shutdown) => feed::read(&api.countersign, cursor, Duration::ZERO).await,
+        () = begun(shutdown) => feed::read(&api.operations, cursor, Duration::ZERO).await,
     };
     Ok(Json(FeedResponse { page }))
 }
@@ -139,7 +139,7 @@ pub(super) async fn admit_reader(
     JsonBody(request): JsonBody<AdmitRequest>,
 ) -> Result<Json<AdmittedResponse>, Problem> {
     let by = caller.administrator(Some(address))?;
-    let (reader, key) = feed::admit_reader(&api.countersign, &by, request.name).await?;
+    let (reader, key) = feed::admit_reader(&api.operations, &by, request.name).await?;
     Ok(Json(AdmittedResponse {
         id: reader.id.as_uuid(),
         name: reader.name,
@@ -163,7 +163,7 @@ pub(super) async fn list_readers(
     Bearer(caller): Bearer,
 ) -> Result<Json<Vec<ReaderResponse>>, Problem> {
     let by = caller.administrator(Some(address))?;
-    let readers = feed::readers(&api.countersign, &by).await?;
+    let readers = feed::readers(&api.operations, &by).await?;
     let shown = readers.into_iter().map(|reader| ReaderResponse {
         id: reader.id.as_uuid(),
         name: reader.name,
@@ -190,6 +190,6 @@ pub(super) async fn dismiss_reader(
     PathOf(id): PathOf<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let by = caller.administrator(Some(address))?;
-    feed::dismiss_reader(&api.countersign, &by, ReaderId::new(id)).await?;
+    feed::dismiss_reader(&api.operations, &by, ReaderId::new(id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

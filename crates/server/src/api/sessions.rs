@@ -72,7 +72,7 @@ pub(super) async fn login(
     JsonBody(request): JsonBody<LoginRequest>,
 ) -> Result<Json<LoginResponse>, Problem> {
     let sign_in = SignIn { login: request.username, password: request.password, device: request.device };
-    let pair = sessions::sign_in(&api.countersign, sign_in, Some(address)).await?;
+    let pair = sessions::sign_in(&api.operations, sign_in, Some(address)).await?;
     Ok(Json(LoginResponse {
         token: pair.access_token,
         refresh_token: pair.refresh_token,
@@ -150,7 +150,7 @@ pub(super) async fn refresh_token(
         access_token: request.access_token,
         retry_key: request.retry_key,
     };
-    Ok(Json(sessions::refresh(&api.countersign, refresh, Some(address)).await?.into()))
+    Ok(Json(sessions::refresh(&api.operations, refresh, Some(address)).await?.into()))
 }
 
 /// Sign out: this session ends.
@@ -166,7 +166,7 @@ pub(super) async fn logout(
     ClientAddress(address): ClientAddress,
     Bearer(caller): Bearer,
 ) -> Result<StatusCode, Problem> {
-    sessions::sign_out(&api.countersign, &caller, Some(address)).await?;
+    sessions::sign_out(&api.operations, &caller, Some(address)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -222,7 +222,7 @@ pub(super) async fn revoke(
     PathOf(username): PathOf<String>,
     QueryOf(query): QueryOf<ReceiptQuery>,
 ) -> Result<Response, Problem> {
-    let revoked = sessions::revoke_account(&api.countersign, &caller, &username, query.receipt, Some(address)).await?;
+    let revoked = sessions::revoke_account(&api.operations, &caller, &username, query.receipt, Some(address)).await?;
     Ok(receipt(revoked))
 }
 
@@ -244,7 +244,7 @@ pub(super) async fn revoke_all(
     QueryOf(query): QueryOf<ReceiptQuery>,
 ) -> Result<Response, Problem> {
     let by = caller.administrator(Some(address))?;
-    Ok(receipt(sessions::revoke_everyone(&api.countersign, &by, query.receipt).await?))
+    Ok(receipt(sessions::revoke_everyone(&api.operations, &by, query.receipt).await?))
 }
 
 /// One of one's own sessions.
@@ -281,7 +281,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     Bearer(caller): Bearer,
 ) -> Result<Json<Vec<SessionResponse>>, Problem> {
-    let sessions = sessions::list(&api.countersign, &caller).await?;
+    let sessions = sessions::list(&api.operations, &caller).await?;
     let shown = sessions.into_iter().map(|session| SessionResponse {
         id: session.id.as_uuid(),
         device: session.device,
@@ -311,6 +311,6 @@ pub(super) async fn end(
     Bearer(caller): Bearer,
     PathOf(id): PathOf<Uuid>,
 ) -> Result<StatusCode, Problem> {
-    let ended = sessions::end_one(&api.countersign, &caller, SessionId::new(id), Some(address)).await?;
+    let ended = sessions::end_one(&api.operations, &caller, SessionId::new(id), Some(address)).await?;
     if ended { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::new(Code::SessionNotFound)) }
 }

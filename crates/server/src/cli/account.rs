@@ -5,7 +5,7 @@ use countersign_core::accounts::{Account, Email, Username};
 use countersign_core::roles::{Role, Roles};
 use countersign_operations::accounts::{self, ManageError, NewRegistration, RegisterError};
 use countersign_operations::callers::Administrator;
-use countersign_operations::{Countersign, passwords, sessions};
+use countersign_operations::{Operations, passwords, sessions};
 use countersign_store::Store;
 use serde::Serialize;
 
@@ -95,46 +95,46 @@ pub(super) async fn run(call: &mut Call<'_>, command: Command, json: bool) -> Re
 
 async fn change(
     console: &mut Console<'_>,
-    countersign: &Countersign,
+    operations: &Operations,
     command: Change,
     json: bool,
 ) -> Result<(), Failure> {
     match command {
         Change::SetPassword(Named { username }) => {
-            let account = accounts::named(countersign, username.as_str()).await?;
+            let account = accounts::named(operations, username.as_str()).await?;
             let password = ask::new_password(account.username.as_str())?;
-            passwords::set_by_operator(countersign, username.as_str(), password).await?;
+            passwords::set_by_operator(operations, username.as_str(), password).await?;
             let told = format!("The password of {username} is set. Every session of the account has ended.");
-            show(console, countersign, &username, json, told).await
+            show(console, operations, &username, json, told).await
         }
         Change::SetRoles { account: Named { username }, roles } => {
             let roles = Roles::parse(roles.iter().map(Role::as_str)).map_err(Failure::misused)?;
             let told = format!("{username} has {} now.", roles_in_words(&roles));
-            accounts::set_roles(countersign, username.as_str(), roles).await?;
-            show(console, countersign, &username, json, told).await
+            accounts::set_roles(operations, username.as_str(), roles).await?;
+            show(console, operations, &username, json, told).await
         }
         Change::Disable(Named { username }) => {
-            accounts::disable(countersign, username.as_str()).await?;
+            accounts::disable(operations, username.as_str()).await?;
             let told = format!("{username} is disabled. Every session of the account has ended.");
-            show(console, countersign, &username, json, told).await
+            show(console, operations, &username, json, told).await
         }
         Change::Enable(Named { username }) => {
-            accounts::enable(countersign, username.as_str()).await?;
-            show(console, countersign, &username, json, format!("{username} can sign in again.")).await
+            accounts::enable(operations, username.as_str()).await?;
+            show(console, operations, &username, json, format!("{username} can sign in again.")).await
         }
         Change::Revoke(Named { username }) => {
-            let revoked = sessions::revoke_account_by_operator(countersign, username.as_str()).await?;
+            let revoked = sessions::revoke_account_by_operator(operations, username.as_str()).await?;
             let ended = count(revoked.sessions_ended, "session");
             session::show(console, &revoked, json, format_args!("Ended {ended} of {username}."))
         }
     }
 }
 
-async fn create(console: &mut Console<'_>, countersign: &Countersign, new: Create, json: bool) -> Result<(), Failure> {
+async fn create(console: &mut Console<'_>, operations: &Operations, new: Create, json: bool) -> Result<(), Failure> {
     let Create { username, email, admin } = new;
     // Nobody should think of a password for an account that they cannot have.
     username.suits(&email).map_err(|error| Failure::misused(format!("the username {error}")))?;
-    match accounts::named(countersign, username.as_str()).await {
+    match accounts::named(operations, username.as_str()).await {
         Ok(_) => return Err(RegisterError::UsernameTaken.into()),
         Err(ManageError::NotFound(_)) => {}
         Err(error @ ManageError::Store(_)) => return Err(error.into()),
@@ -145,7 +145,7 @@ async fn create(console: &mut Console<'_>, countersign: &Countersign, new: Creat
         password: ask::new_password(username.as_str())?,
     };
     let roles = if admin { Roles::admin() } else { Roles::user() };
-    let account = accounts::register_with_roles(countersign, &Administrator::OPERATOR, new, roles).await?;
+    let account = accounts::register_with_roles(operations, &Administrator::OPERATOR, new, roles).await?;
     if json {
         return console.json(&Shown::from(&account));
     }
@@ -179,7 +179,7 @@ async fn list(console: &mut Console<'_>, store: &dyn Store, json: bool, page_siz
 /// The account as it is after a change.
 async fn show(
     console: &mut Console<'_>,
-    countersign: &Countersign,
+    operations: &Operations,
     username: &Username,
     json: bool,
     told: String,
@@ -187,7 +187,7 @@ async fn show(
     if !json {
         return console.line(told);
     }
-    let account = accounts::named(countersign, username.as_str()).await?;
+    let account = accounts::named(operations, username.as_str()).await?;
     console.json(&Shown::from(&account))
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use countersign_core::keys::{KeyPhase, KeyUse};
-use countersign_operations::Countersign;
+use countersign_operations::Operations;
 use countersign_operations::callers::Administrator;
 use countersign_operations::keys::{self, ListedKey, Rotated};
 use serde::Serialize;
@@ -31,14 +31,9 @@ pub(super) async fn run(call: &mut Call<'_>, command: Command, json: bool) -> Re
     outcome.and(opened.close().await.map_err(Failure::from))
 }
 
-async fn act(
-    console: &mut Console<'_>,
-    countersign: &Countersign,
-    command: Command,
-    json: bool,
-) -> Result<(), Failure> {
+async fn act(console: &mut Console<'_>, operations: &Operations, command: Command, json: bool) -> Result<(), Failure> {
     if let Command::Rotate { now } = command {
-        let rotated = keys::rotate(countersign, &Administrator::OPERATOR, now).await?;
+        let rotated = keys::rotate(operations, &Administrator::OPERATOR, now).await?;
         if !json {
             console.line(match (rotated, now) {
                 (Rotated::All, true) => {
@@ -54,7 +49,7 @@ async fn act(
             console.line("")?;
         }
     }
-    let keys = keys::list(countersign).await?;
+    let keys = keys::list(operations).await?;
     if json {
         return keys.iter().try_for_each(|key| console.json(&Shown::from(key)));
     }

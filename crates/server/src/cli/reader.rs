@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use countersign_core::ids::ReaderId;
-use countersign_operations::Countersign;
+use countersign_operations::Operations;
 use countersign_operations::callers::Administrator;
 use countersign_operations::revocations::{admit_reader, dismiss_reader, readers};
 use countersign_store::verbs::Reader;
@@ -36,16 +36,11 @@ pub(super) async fn run(call: &mut Call<'_>, command: Command, json: bool) -> Re
     outcome.and(opened.close().await.map_err(Failure::from))
 }
 
-async fn act(
-    console: &mut Console<'_>,
-    countersign: &Countersign,
-    command: Command,
-    json: bool,
-) -> Result<(), Failure> {
+async fn act(console: &mut Console<'_>, operations: &Operations, command: Command, json: bool) -> Result<(), Failure> {
     let by = &Administrator::OPERATOR;
     match command {
         Command::Create { name } => {
-            let (reader, key) = admit_reader(countersign, by, name).await?;
+            let (reader, key) = admit_reader(operations, by, name).await?;
             let key = key.expose();
             if json {
                 return console.json(&Shown { key: Some(key.as_str()), ..Shown::from(&reader) });
@@ -55,7 +50,7 @@ async fn act(
             console.line(key.as_str())
         }
         Command::List => {
-            let readers = readers(countersign, by).await?;
+            let readers = readers(operations, by).await?;
             if json {
                 return readers.iter().try_for_each(|reader| console.json(&Shown::from(reader)));
             }
@@ -66,7 +61,7 @@ async fn act(
             Table::new(["ID", "NAME", "CREATED"]).print(console, readers.iter().map(row).collect())
         }
         Command::Revoke { id } => {
-            dismiss_reader(countersign, by, id).await?;
+            dismiss_reader(operations, by, id).await?;
             if json {
                 return console.json(&Revoked { id: id.to_string(), revoked: true });
             }
