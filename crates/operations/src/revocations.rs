@@ -1,5 +1,6 @@
 //! The revocation feed: kept in memory, served to resource servers, and who may read it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -28,6 +29,10 @@ pub const READER_KEY_PREFIX: &str = "cs_rk_";
 /// The longest that a reader may ask to wait.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// For how long the feed is served from memory while the database is away: a short outage must not shut the resource servers, and a
+/// server that is cut off alone must not tell them for long that nothing was revoked.
+const VOUCHED: Duration = Duration::from_secs(60);
+
 /// How many revocations are read from the store at once.
 const PAGE: u32 = 1000;
 
@@ -39,6 +44,8 @@ pub(crate) struct Feed {
     /// When the store was last read, which tells how old the knowledge is.
     read_at: parking_lot::Mutex<Instant>,
     moved: watch::Sender<u64>,
+    /// The readers who came with their keys, for while the store cannot be asked about them.
+    admitted: parking_lot::Mutex<HashMap<ReaderId, [u8; 32]>>,
 }
 
 #[derive(Default)]
@@ -59,6 +66,7 @@ impl Default for Feed {
             reading: Mutex::new(()),
             read_at: parking_lot::Mutex::new(Instant::now()),
             moved: watch::channel(0).0,
+            admitted: parking_lot::Mutex::default(),
         }
     }
 }
@@ -172,20 +180,32 @@ pub struct Cursor {
     pub after: u64,
 }
 
+/// What is known of the feed is too old to be handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the revocation feed could not be read from the database for {} seconds", VOUCHED.as_secs())]
+pub struct Outdated;
+
 /// The revocations after a reader's cursor; where there are none, it waits for one for as long as the reader wants.
 ///
 /// Without a cursor, with one of another history, or with one that is too old, the answer is a snapshot.
-pub async fn read(operations: &Operations, cursor: Option<Cursor>, wait: Duration) -> FeedPage {
+///
+/// # Errors
+/// [`Outdated`]: a reader has to know when it cannot know, since another server may reach the database and revoke.
+pub async fn read(operations: &Operations, cursor: Option<Cursor>, wait: Duration) -> Result<FeedPage, Outdated> {
     let cursor = cursor.map(|cursor| (cursor.incarnation, cursor.after));
     let mut moved = operations.feed.moved.subscribe();
-    let page = operations.feed.page(cursor);
-    if page.snapshot || !page.events.is_empty() {
-        return page;
+    let mut page = operations.feed.page(cursor);
+    if !page.snapshot && page.events.is_empty() {
+        let moved = timeout(wait.min(LONGEST_WAIT), moved.wait_for(|seq| *seq != page.seq)).await;
+        if moved.is_ok() {
+            page = operations.feed.page(cursor);
+        }
     }
-    match timeout(wait.min(LONGEST_WAIT), moved.wait_for(|seq| *seq != page.seq)).await {
-        Ok(_) => operations.feed.page(cursor),
-        Err(_) => page,
-    }
+    vouched(page, operations.revocations_age())
+}
+
+fn vouched(page: FeedPage, age: Duration) -> Result<FeedPage, Outdated> {
+    if age > VOUCHED { Err(Outdated) } else { Ok(page) }
 }
 
 impl Operations {
@@ -265,8 +285,26 @@ pub async fn may_read(
     let Ok(key) = presented.parse::<ReaderKey>() else {
         return Ok(false);
     };
-    let reader = operations.store.reader(key.id).await?;
-    Ok(reader.is_some_and(|reader| verify_slices_are_equal(&reader.key_hash, &key.hash()).is_ok()))
+    let matches = |hash: &[u8; 32]| verify_slices_are_equal(hash, &key.hash()).is_ok();
+    let admitted = &operations.feed.admitted;
+    match operations.store.reader(key.id).await {
+        Ok(reader) => {
+            let found = reader.map(|reader| reader.key_hash).filter(matches);
+            match found {
+                Some(hash) => admitted.lock().insert(key.id, hash),
+                None => admitted.lock().remove(&key.id),
+            };
+            Ok(found.is_some())
+        }
+        // The feed goes on from memory while the database is away, for those who could read it before.
+        Err(error) => {
+            if admitted.lock().get(&key.id).is_some_and(matches) {
+                Ok(true)
+            } else {
+                Err(error)
+            }
+        }
+    }
 }
 
 /// The most characters of a reader's name.
@@ -324,4 +362,16 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_handed_on_for_a_minute_without_the_database() {
+        let page = FeedPage { incarnation: String::new(), seq: 7, snapshot: false, events: vec![] };
+        assert_eq!(vouched(page.clone(), Duration::from_secs(60)), Ok(page.clone()));
+        assert_eq!(vouched(page, Duration::from_millis(60_001)), Err(Outdated));
+    }
 }

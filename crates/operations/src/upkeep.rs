@@ -1,7 +1,7 @@
 //! Upkeep: what runs beside the requests for as long as a server lives.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_core::events::Origin;
 use countersign_store::StoreError;
@@ -14,6 +14,8 @@ use crate::keys::KeyError;
 
 /// How often the feed is read where nothing told that it moved: other processes may have written.
 const FEED_POLL: Duration = Duration::from_millis(250);
+/// How long lies between two lines of the log about the same trouble.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
 /// How often keys are read again.
 const KEYS_POLL: Duration = Duration::from_secs(1);
 /// How often charges of throttles are written: for so long at the most, other servers do not know of them.
@@ -43,6 +45,7 @@ pub async fn finish(operations: &Operations) -> Result<(), StoreError> {
 async fn follow_feed(operations: &Operations) {
     let mut moved = operations.store.feed_signal();
     let mut poll = ticks(FEED_POLL);
+    let mut trouble = Trouble::none("read the revocation feed");
     loop {
         tokio::select! {
             _ = poll.tick() => {}
@@ -52,31 +55,29 @@ async fn follow_feed(operations: &Operations) {
             },
         }
         match operations.feed.catch_up(&*operations.store).await {
-            Err(StoreError::Restored(lost)) => end_what_was_lost(operations, &lost).await,
-            outcome => report("read the revocation feed", outcome),
+            Err(StoreError::Restored(lost)) => trouble.report(end_what_was_lost(operations, &lost).await),
+            outcome => trouble.report(outcome),
         }
+        metrics::gauge!("countersign_revocations_age_seconds").set(operations.revocations_age().as_secs_f64());
         operations.feed.forget_expired(operations.clock.now());
     }
 }
 
 /// The database that is served has lost commits that were acknowledged, as after a failover to a server that lagged behind: what was
 /// revoked or used since would be good again. So everything that was issued before ends, on all nodes at once.
-async fn end_what_was_lost(operations: &Operations, lost: &RestoredError) {
+async fn end_what_was_lost(operations: &Operations, lost: &RestoredError) -> Result<(), StoreError> {
     tracing::error!(%lost, "every session is ended, since it cannot be known which of them were revoked; everybody signs in again");
-    let accepted = async {
-        operations.store.accept_restore(Origin::SERVER).await?;
-        operations.feed.catch_up(&*operations.store).await
-    };
-    report("go on with the database as it is", accepted.await);
+    operations.store.accept_restore(Origin::SERVER).await?;
+    operations.feed.catch_up(&*operations.store).await
 }
 
 async fn follow_keys(operations: &Operations) {
     let mut poll = ticks(KEYS_POLL);
+    // The ones in memory stay in use.
+    let mut trouble = Trouble::none("read the keys");
     loop {
         poll.tick().await;
-        if let Err(error) = reload_keys(operations).await {
-            tracing::error!(%error, "could not read the keys; the ones in memory stay in use");
-        }
+        trouble.report(reload_keys(operations).await);
     }
 }
 
@@ -90,9 +91,10 @@ pub async fn reload_keys(operations: &Operations) -> Result<(), KeyError> {
 
 async fn write_throttles(operations: &Operations) {
     let mut poll = ticks(THROTTLES_WRITTEN);
+    let mut trouble = Trouble::none("write what throttles have charged");
     loop {
         poll.tick().await;
-        report("write what throttles have charged", finish(operations).await);
+        trouble.report(finish(operations).await);
     }
 }
 
@@ -100,6 +102,7 @@ async fn prune(operations: &Operations) {
     let mut step = ticks(PRUNE_STEP);
     let mut after = None;
     let mut pause = 0;
+    let mut trouble = Trouble::none("prune");
     loop {
         step.tick().await;
         if pause > 0 {
@@ -113,18 +116,16 @@ async fn prune(operations: &Operations) {
             keep_sessions: policy.lifetimes.refresh_token_idle,
             keep_events: policy.event_retention,
         };
-        match operations.store.prune(sweep).await {
-            Ok(pruned) => {
-                metrics::counter!("countersign_pruned_sessions_total").increment(pruned.sessions);
-                metrics::counter!("countersign_pruned_events_total").increment(pruned.events);
-                metrics::counter!("countersign_pruned_throttles_total").increment(pruned.throttles);
-                after = pruned.next;
-                // Old events and throttles may be many where sessions are few.
-                if after.is_none() && pruned.events.max(pruned.throttles) < u64::from(ROWS_A_STEP) {
-                    pause = STEPS_BETWEEN_SWEEPS;
-                }
-            }
-            Err(error) => report("prune", Err(error)),
+        let outcome = operations.store.prune(sweep).await;
+        trouble.report(outcome.as_ref().map(|_| ()));
+        let Ok(pruned) = outcome else { continue };
+        metrics::counter!("countersign_pruned_sessions_total").increment(pruned.sessions);
+        metrics::counter!("countersign_pruned_events_total").increment(pruned.events);
+        metrics::counter!("countersign_pruned_throttles_total").increment(pruned.throttles);
+        after = pruned.next;
+        // Old events and throttles may be many where sessions are few.
+        if after.is_none() && pruned.events.max(pruned.throttles) < u64::from(ROWS_A_STEP) {
+            pause = STEPS_BETWEEN_SWEEPS;
         }
     }
 }
@@ -135,8 +136,30 @@ fn ticks(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-fn report(what: &str, outcome: Result<(), StoreError>) {
-    if let Err(error) = outcome {
-        tracing::error!(%error, "could not {what}; it will be tried again");
+/// What fails again and again, told now and then: a database that is away for long must not fill the log.
+struct Trouble {
+    what: &'static str,
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    const fn none(what: &'static str) -> Self {
+        Self { what, since: None, told: None }
+    }
+
+    fn report<E: std::fmt::Display>(&mut self, outcome: Result<(), E>) {
+        let Err(error) = outcome else {
+            if let Some(since) = self.since.take() {
+                tracing::info!(after_seconds = since.elapsed().as_secs(), "could {} again", self.what);
+                self.told = None;
+            }
+            return;
+        };
+        self.since.get_or_insert_with(Instant::now);
+        if self.told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+            tracing::error!(%error, "could not {}; it is tried again and again", self.what);
+            self.told = Some(Instant::now());
+        }
     }
 }

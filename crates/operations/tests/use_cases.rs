@@ -337,10 +337,10 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
     world.register("alice").await;
     let pair = world.sign_in("alice").await.unwrap();
     let none = Duration::ZERO;
-    let snapshot = revocations::read(&world.operations, None, none).await;
+    let snapshot = revocations::read(&world.operations, None, none).await.unwrap();
     assert!(snapshot.snapshot);
     let cursor = Cursor { incarnation: snapshot.incarnation.parse().unwrap(), after: snapshot.seq };
-    let empty = revocations::read(&world.operations, Some(cursor), none).await;
+    let empty = revocations::read(&world.operations, Some(cursor), none).await.unwrap();
     assert!(!empty.snapshot && empty.events.is_empty());
 
     let caller = callers::authenticate(&world.operations, &pair.access_token).await.unwrap();
@@ -349,6 +349,7 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
         sessions::sign_out(&world.operations, &caller, HOME),
     );
     signed_out.unwrap();
+    let page = page.unwrap();
     assert_eq!((page.snapshot, page.seq), (false, cursor.after + 1));
     let [event] = page.events.as_slice() else { panic!("{page:?}") };
     assert!(
@@ -357,7 +358,7 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
     );
 
     let ahead = Cursor { after: page.seq + 1, ..cursor };
-    assert!(revocations::read(&world.operations, Some(ahead), none).await.snapshot);
+    assert!(revocations::read(&world.operations, Some(ahead), none).await.unwrap().snapshot);
 }
 
 #[tokio::test]

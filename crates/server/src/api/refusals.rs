@@ -7,7 +7,7 @@ use countersign_operations::accounts::{InvalidRegistration, ManageError, Registe
 use countersign_operations::callers::{CallerError, NotAdministrator};
 use countersign_operations::hashing::HashingError;
 use countersign_operations::passwords::ChangeError;
-use countersign_operations::revocations::ReaderError;
+use countersign_operations::revocations::{Outdated, ReaderError};
 use countersign_operations::sessions::{RefreshError, RevokeError, SignInError};
 use countersign_operations::throttles::{Cause, Throttled};
 use countersign_token::{SignError, VerifyError};
@@ -215,6 +215,13 @@ impl From<RevokeError> for Problem {
             RevokeError::NotFound => Self::new(Code::AccountNotFound),
             RevokeError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<Outdated> for Problem {
+    fn from(outdated: Outdated) -> Self {
+        tracing::error!(%outdated, "readers are told that nothing is known");
+        Self::new(Code::StoreUnavailable)
     }
 }
 

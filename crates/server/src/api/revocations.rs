@@ -57,6 +57,7 @@ pub(super) struct FeedResponse {
         (status = 200, body = FeedResponse),
         (status = 400, description = "validation_failed"),
         (status = 401, description = "reader_unauthorized"),
+        (status = 503, description = "store_unavailable: what is known here may be out of date"),
     ),
 )]
 pub(super) async fn read(
@@ -74,9 +75,9 @@ pub(super) async fn read(
     let cursor = cursor.map(|(incarnation, after)| Cursor { incarnation: Incarnation::new(incarnation), after });
     let wait = Duration::from_secs(query.wait.into());
     let page = tokio::select! {
-        page = feed::read(&api.operations, cursor, wait) => page,
+        page = feed::read(&api.operations, cursor, wait) => page?,
         // A server that stops answers who waits at once, so that nobody's request breaks off.
-        () = begun(shutdown) => feed::read(&api.operations, cursor, Duration::ZERO).await,
+        () = begun(shutdown) => feed::read(&api.operations, cursor, Duration::ZERO).await?,
     };
     Ok(Json(FeedResponse { page }))
 }
