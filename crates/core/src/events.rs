@@ -76,11 +76,13 @@ pub enum EventKind {
     ReaderAdmitted,
     /// A reader of the revocation feed was dismissed.
     ReaderDismissed,
+    /// Everything came here from another database.
+    DatabaseMoved,
 }
 
 impl EventKind {
     /// Every kind, for stores that read it back.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AccountRegistered,
         Self::SignedIn,
         Self::SignInRefused,
@@ -98,6 +100,7 @@ impl EventKind {
         Self::RestoreAccepted,
         Self::ReaderAdmitted,
         Self::ReaderDismissed,
+        Self::DatabaseMoved,
     ];
 
     /// The name under which stores and lists know it.
@@ -121,6 +124,7 @@ impl EventKind {
             Self::RestoreAccepted => "restore_accepted",
             Self::ReaderAdmitted => "reader_admitted",
             Self::ReaderDismissed => "reader_dismissed",
+            Self::DatabaseMoved => "database_moved",
         }
     }
 

@@ -51,6 +51,31 @@ impl Database {
         }
     }
 
+    /// The same, wherever a path begins.
+    ///
+    /// # Errors
+    /// A path leads nowhere.
+    pub(crate) fn located(&self) -> StoreResult<Self> {
+        Ok(match self {
+            Self::Sqlite(path) => Self::Sqlite(sqlite::located(path)?),
+            Self::Postgres { .. } => self.clone(),
+        })
+    }
+
+    /// Whether both are the same as far as their names tell.
+    pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(one), Self::Sqlite(other)) => match (one.canonicalize(), other.canonicalize()) {
+                (Ok(one), Ok(other)) => one == other,
+                _ => one == other,
+            },
+            (Self::Postgres { url: one, .. }, Self::Postgres { url: other, .. }) => {
+                one.to_string() == other.to_string()
+            }
+            _ => false,
+        }
+    }
+
     /// Why it would be refused as restored, without changing anything; `None`: it is the one that was served last.
     ///
     /// # Errors

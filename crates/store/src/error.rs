@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The database went back in time, or was swapped for another.
     #[error(transparent)]
     Restored(#[from] RestoredError),
+    /// The database is not to be served, since it has moved or is about to.
+    #[error(transparent)]
+    Moved(#[from] MovedError),
     /// A fault of this program.
     #[error("the store failed: {0}")]
     Internal(String),
@@ -100,4 +103,21 @@ pub enum RestoredError {
         /// The path where the witness was expected.
         witness: String,
     },
+}
+
+/// Why a database is not to be served, though nothing is wrong with it: `countersign transfer` has to do with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MovedError {
+    /// Another one has taken its place, or will.
+    #[error("the database has moved to {to} (countersign transfer): name that one (database_url)")]
+    Away {
+        /// Where it is now, without a password.
+        to: String,
+    },
+    /// It is to take the place of another one, and not everything has come over.
+    #[error(
+        "the database is not complete: `countersign transfer` is filling it. Wait until it has finished; where it was interrupted, \
+         the same command goes on"
+    )]
+    Arriving,
 }

@@ -10,6 +10,7 @@ pub mod database;
 pub mod error;
 pub mod postgres;
 pub mod sqlite;
+pub mod transfer;
 pub mod verbs;
 
 use async_trait::async_trait;

@@ -25,6 +25,10 @@ impl From<StoreError> for Problem {
                 tracing::error!(%reason, "the database has lost something: nothing is answered until every session has ended");
                 Self::new(Code::StoreUnavailable)
             }
+            StoreError::Moved(reason) => {
+                tracing::error!(%reason, "nothing is answered from this database any more");
+                Self::new(Code::StoreUnavailable)
+            }
             StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Schema(_) | StoreError::Internal(_) => {
                 tracing::error!(%error, "the store failed");
                 Self::new(Code::Internal)

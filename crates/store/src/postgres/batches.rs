@@ -84,7 +84,7 @@ fn answer(batch: impl Iterator<Item = Waiting>, outcome: StoreResult<Vec<Answer>
                 let _ = waiting.reply.send(Ok(answer));
             }
         }
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Restored(_))) => {
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Restored(_) | StoreError::Moved(_))) => {
             for waiting in batch {
                 let _ = waiting.reply.send(Err(error.clone()));
             }

@@ -21,6 +21,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("../../migrations/postgres/0001_initial.sql") },
     Migration { version: 2, name: "throttles", sql: include_str!("../../migrations/postgres/0002_throttles.sql") },
+    Migration { version: 3, name: "transfers", sql: include_str!("../../migrations/postgres/0003_transfers.sql") },
 ];
 
 /// Several nodes may make it at the same moment: what one finds half made it tries again.

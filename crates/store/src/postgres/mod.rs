@@ -21,6 +21,7 @@ mod sessions;
 mod state;
 mod throttles;
 mod tls;
+mod transfer;
 mod url;
 mod verbs;
 mod witness;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+pub(crate) use transfer::PostgresPlace;
 pub use url::{InvalidPostgresUrl, PostgresUrl};
 
 use crate::database::{OpenMode, SchemaVersion};
@@ -47,6 +49,9 @@ use crate::{Clock, StoreResult};
 
 /// How long a start waits, for another node that migrates as well.
 const START: Duration = Duration::from_secs(90);
+
+/// No node has more transactions under way at once.
+const MOST_LANES: usize = 1024;
 
 /// A store in a PostgreSQL database, which other nodes may use at the same time.
 pub struct PostgresStore {
@@ -81,7 +86,7 @@ impl PostgresStore {
                 }
             }
         });
-        let node = Arc::new(starting.await.map_err(|error| named(url, error))?);
+        let node = Arc::new(starting.await?);
         let base = Arc::new(Base { connections, node: Arc::clone(&node), clock });
         let mut tasks = JoinSet::new();
         let batches = Batches::start(&base, &mut tasks);
@@ -129,7 +134,7 @@ pub async fn objection(url: &PostgresUrl, witness: &Path) -> StoreResult<Option<
         migrate::verify(&connection).await?;
         witness.objection(&connection).await
     };
-    patiently(START, async { asked.await.map_err(Fault::into_error) }).await.map_err(|error| named(url, error))
+    patiently(START, async { asked.await.map_err(Fault::into_error) }).await
 }
 
 /// How far the schema of this database has come: `migrate --check`. Nothing is changed.
@@ -141,15 +146,7 @@ pub async fn schema_version(url: &PostgresUrl) -> StoreResult<SchemaVersion> {
         let connection = Connections::new(url)?.get().await?;
         migrate::version(&connection).await
     };
-    patiently(START, async { asked.await.map_err(Fault::into_error) }).await.map_err(|error| named(url, error))
-}
-
-/// The error, with the database that it is about.
-fn named(url: &PostgresUrl, error: StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(reason) => StoreError::Unavailable(format!("{url}: {reason}")),
-        other => other,
-    }
+    patiently(START, async { asked.await.map_err(Fault::into_error) }).await
 }
 
 /// Makes the database ready and finds out what this node has to remember of it.
@@ -160,12 +157,13 @@ async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clo
     }
     let mut id = migrate::new_incarnation()?;
     if mode == OpenMode::Serve {
+        state::stays(connection).await?;
+        // Read first for its faults: what cannot be read is told as such, with what to do.
+        let testimony = witness.read()?;
         if let Some(objection) = witness.objection(connection).await? {
             return Err(StoreError::from(objection).into());
         }
-        if let Some(testimony) = witness.read()? {
-            id = testimony.node;
-        }
+        id = testimony.map_or(id, |testimony| testimony.node);
         warn_of_lost_commits(connection).await?;
     }
     let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
@@ -179,11 +177,12 @@ async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clo
         position.seq = position.seq.max(seen.seq);
         position.global_epoch = position.global_epoch.max(seen.global_epoch);
     }
-    let mut lanes = vec![0; connection::CONNECTIONS];
+    let mut lanes = vec![];
     for (lane, seq) in witness::lanes(connection, id).await? {
-        if let Some(known) = usize::try_from(lane).ok().and_then(|lane| lanes.get_mut(lane)) {
-            *known = seq;
-        }
+        let lane = usize::try_from(lane).ok().filter(|lane| *lane < MOST_LANES);
+        let lane = lane.ok_or_else(|| rows::corrupt("a lane has a number that no node gives"))?;
+        lanes.resize(lanes.len().max(lane + 1), 0);
+        lanes[lane] = seq;
     }
     Ok(Node::new(id, Memory { position, lanes }, witness.shown()))
 }

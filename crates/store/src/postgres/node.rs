@@ -8,8 +8,8 @@ use countersign_core::ids::Incarnation;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::error::RestoredError;
-use crate::postgres::connection::CONNECTIONS;
+use crate::StoreResult;
+use crate::error::{MovedError, RestoredError};
 use crate::verbs::FeedPosition;
 
 /// The memory of a node.
@@ -33,6 +33,7 @@ struct Known {
     /// Histories that were left behind: none of them may come back.
     past: HashSet<Incarnation>,
     broken: Option<RestoredError>,
+    moved: Option<MovedError>,
 }
 
 /// What a node remembers, in the form in which its witness keeps it.
@@ -56,16 +57,21 @@ pub(super) enum Comparison {
 impl Node {
     pub(super) fn new(id: Uuid, memory: Memory, witness: String) -> Self {
         let feed = watch::Sender::new(memory.position.seq);
-        let mut lanes = memory.lanes;
-        lanes.resize(CONNECTIONS, 0);
-        let known = Known { position: memory.position, lanes, past: HashSet::new(), broken: None };
-        Self { id, known: Mutex::new(known), free: Mutex::new((0..CONNECTIONS).rev().collect()), feed, witness }
+        let free = (0..memory.lanes.len()).rev().collect();
+        let known =
+            Known { position: memory.position, lanes: memory.lanes, past: HashSet::new(), broken: None, moved: None };
+        Self { id, known: Mutex::new(known), free: Mutex::new(free), feed, witness }
     }
 
-    /// A lane that nobody else uses; `None` where all are in use, which the number of connections rules out.
-    pub(super) fn lane(self: &Arc<Self>) -> Option<Lane> {
-        let number = lock(&self.free).pop()?;
-        Some(Lane { node: Arc::clone(self), number })
+    /// A lane that nobody else uses. There are about as many as connections: where all are in use a further one is opened.
+    pub(super) fn lane(self: &Arc<Self>) -> Lane {
+        let free = lock(&self.free).pop();
+        let number = free.unwrap_or_else(|| {
+            let lanes = &mut lock(&self.known).lanes;
+            lanes.push(0);
+            lanes.len() - 1
+        });
+        Lane { node: Arc::clone(self), number }
     }
 
     /// What the database has to be at least as far as, if it is read from now on.
@@ -81,6 +87,17 @@ impl Node {
     /// Fails from the moment at which the database was found to have lost something until that is accepted.
     pub(super) fn check(&self) -> Result<(), RestoredError> {
         lock(&self.known).broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// Fails from the moment at which the database was found to be served no more until it is again.
+    pub(super) fn stays(&self) -> Result<(), MovedError> {
+        lock(&self.known).moved.clone().map_or(Ok(()), Err)
+    }
+
+    /// Notes whether the database is served, as it was just read.
+    pub(super) fn stays_unless(&self, moved: Option<MovedError>) -> StoreResult<()> {
+        lock(&self.known).moved.clone_from(&moved);
+        moved.map_or(Ok(()), |moved| Err(moved.into()))
     }
 
     /// Compares what was read with what was remembered before it was read.

@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use uuid::Uuid;
 
-use crate::error::StoreError;
+use crate::error::{MovedError, StoreError};
 use crate::postgres::failures::Outcome;
 use crate::verbs::{FeedPosition, Reader};
 
@@ -80,8 +80,8 @@ macro_rules! bound {
 }
 bound! {
     i64 => INT8, String => TEXT, &str => TEXT, Uuid => UUID, Vec<u8> => BYTEA, &[u8] => BYTEA,
-    Vec<i64> => INT8_ARRAY, Vec<Option<i64>> => INT8_ARRAY, Vec<Uuid> => UUID_ARRAY,
-    Vec<Vec<u8>> => BYTEA_ARRAY, Vec<Option<Vec<u8>>> => BYTEA_ARRAY,
+    Vec<i64> => INT8_ARRAY, Vec<Option<i64>> => INT8_ARRAY, Vec<Uuid> => UUID_ARRAY, Vec<Option<Uuid>> => UUID_ARRAY,
+    Vec<Option<String>> => TEXT_ARRAY, Vec<Vec<u8>> => BYTEA_ARRAY, Vec<Option<Vec<u8>>> => BYTEA_ARRAY,
 }
 
 /// The parameters of a statement, each with its type.
@@ -272,6 +272,12 @@ impl<'r> Columns<'r> {
     pub(super) fn position(&mut self) -> Outcome<FeedPosition> {
         let incarnation = Incarnation::new(self.value()?);
         Ok(FeedPosition { incarnation, seq: self.counter()?, global_epoch: self.epoch()? })
+    }
+
+    /// `moved_to, arriving IS NOT NULL`.
+    pub(super) fn moved(&mut self) -> Outcome<Option<MovedError>> {
+        let (to, arriving): (Option<String>, bool) = (self.value()?, self.value()?);
+        Ok(to.map(|to| MovedError::Away { to }).or(arriving.then_some(MovedError::Arriving)))
     }
 
     /// `kid, key_use, algorithm, sealed, created_at, active_from, verifies_until`.

@@ -12,15 +12,23 @@ use crate::postgres::rows::{corrupt, first, params};
 use crate::postgres::writing::{Base, Writing};
 use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 
-/// Where the feed stands, held against what was known before.
+/// Where the feed stands, held against what was known before. Asked all the time, so it also tells when the database has moved.
 pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<FeedPosition> {
     let before = base.node.position();
-    let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
+    let sql = "SELECT incarnation, feed_seq, global_epoch, moved_to, arriving IS NOT NULL FROM countersign.auth_state";
     let rows = connection.rows(sql, &[]).await?;
-    let found = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
+    let (found, moved) = first(&rows, |columns| Ok((columns.position()?, columns.moved()?)))?.ok_or_else(missing)?;
+    base.node.stays_unless(moved)?;
     base.continues(&before, &found, connection).await?;
     base.node.saw(found);
     Ok(found)
+}
+
+/// Fails where the database is not to be served, since it has moved or is about to.
+pub(super) async fn stays(connection: &Connection) -> Outcome<()> {
+    let sql = "SELECT moved_to, arriving IS NOT NULL FROM countersign.auth_state";
+    let moved = first(&connection.rows(sql, &[]).await?, |columns| columns.moved())?.ok_or_else(missing)?;
+    Ok(moved.map_or(Ok(()), |moved| Err(StoreError::from(moved)))?)
 }
 
 /// Takes the next number of the feed; the other nodes are told when the transaction has committed.

@@ -12,7 +12,7 @@ use countersign_core::throttles::Usage;
 use tokio::sync::watch;
 
 use crate::postgres::events::Record;
-use crate::postgres::writing::{LONG_PATIENCE, PATIENCE, Tries, patiently, read, transact};
+use crate::postgres::writing::{LONG_PATIENCE, PATIENCE, Tries, look, patiently, read, transact};
 use crate::postgres::{
     PostgresStore, accounts, ending, events, keys, passwords, prune, restores, revocations, sessions, state, throttles,
 };
@@ -111,7 +111,7 @@ impl Store for PostgresStore {
     }
 
     async fn feed_position(&self) -> StoreResult<FeedPosition> {
-        read!(&self.base, PATIENCE, |connection| state::position(&self.base, &connection))
+        look!(&self.base, PATIENCE, |connection| state::position(&self.base, &connection))
     }
 
     async fn revocations(&self, after: u64, limit: u32) -> StoreResult<Vec<Revocation>> {

@@ -43,6 +43,20 @@ impl Testimony {
         Self { incarnation, feed_seq: seq, global_epoch: global_epoch.get(), node, lanes }
     }
 
+    /// The later of both in each respect, where they tell of one history.
+    fn and(mut self, other: Self) -> Self {
+        if (self.incarnation, self.node) != (other.incarnation, other.node) {
+            return self;
+        }
+        self.feed_seq = self.feed_seq.max(other.feed_seq);
+        self.global_epoch = self.global_epoch.max(other.global_epoch);
+        self.lanes.resize(self.lanes.len().max(other.lanes.len()), 0);
+        for (lane, seen) in self.lanes.iter_mut().zip(other.lanes) {
+            *lane = seen.max(*lane);
+        }
+        self
+    }
+
     pub(super) fn position(&self) -> FeedPosition {
         let global_epoch = Epoch::new(self.global_epoch);
         FeedPosition { incarnation: self.incarnation, seq: self.feed_seq, global_epoch }
@@ -60,8 +74,12 @@ impl Witness {
 
     /// Why the database would be refused; `None`: it goes on from what is remembered, or nothing is.
     pub(super) async fn objection(&self, connection: &Connection) -> Outcome<Option<RestoredError>> {
-        let Some(seen) = self.read()? else {
-            return Ok(None);
+        let seen = match self.read() {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return Ok(None),
+            // A testimony that nobody can read says nothing.
+            Err(StoreError::Corrupt(_)) => return Ok(Some(RestoredError::Unwitnessed { witness: self.shown() })),
+            Err(error) => return Err(error.into()),
         };
         let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
         let rows = connection.rows(sql, &[]).await?;
@@ -99,10 +117,15 @@ impl Witness {
         })
     }
 
-    /// Whoever reads at the same time sees the old testimony or the new one, whole.
+    /// Whoever reads at the same time sees the old testimony or the new one, whole. What another process of this node has seen
+    /// meanwhile, as a command beside its server, stays in it.
     pub(super) fn write(&self, testimony: &Testimony) -> StoreResult<()> {
         static TURN: AtomicU32 = AtomicU32::new(0);
-        let text = serde_json::to_string(testimony).map_err(|error| StoreError::Internal(error.to_string()))?;
+        let testimony = match self.read() {
+            Ok(Some(other)) => testimony.clone().and(other),
+            _ => testimony.clone(),
+        };
+        let text = serde_json::to_string(&testimony).map_err(|error| StoreError::Internal(error.to_string()))?;
         let mut beside = self.path.clone().into_os_string();
         beside.push(format!(".{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::Relaxed)));
         let beside = PathBuf::from(beside);
@@ -120,7 +143,13 @@ impl Witness {
 
     fn folder(&self) -> io::Result<()> {
         match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => fs::create_dir_all(folder),
+            Some(folder) if !folder.as_os_str().is_empty() => {
+                let mut builder = fs::DirBuilder::new();
+                builder.recursive(true);
+                #[cfg(unix)]
+                std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+                builder.create(folder)
+            }
             _ => Ok(()),
         }
     }
@@ -142,4 +171,20 @@ fn private_file() -> fs::OpenOptions {
 pub(super) async fn lanes(connection: &Connection, node: Uuid) -> Outcome<Vec<(i64, u64)>> {
     let sql = "SELECT lane, commit_seq FROM countersign.lanes WHERE node = $1";
     all(&connection.rows(sql, params![node]).await?, |columns| Ok((columns.value()?, columns.counter()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_processes_of_a_node_none_takes_back_what_the_other_saw() {
+        let (one, other) = (Incarnation::from_bytes([1; 16]), Incarnation::from_bytes([2; 16]));
+        let told = |incarnation, seq, lanes: &[u64]| {
+            let position = FeedPosition { incarnation, seq, global_epoch: Epoch::new(5) };
+            Testimony::of(Uuid::nil(), Memory { position, lanes: lanes.to_vec() })
+        };
+        assert_eq!(told(one, 3, &[7, 1]).and(told(one, 2, &[4, 2, 9])), told(one, 3, &[7, 2, 9]));
+        assert_eq!(told(one, 3, &[7]).and(told(other, 9, &[8])), told(one, 3, &[7]), "another history");
+    }
 }

@@ -89,11 +89,11 @@ impl Base {
         const STATE: &str = concat!(
             "SELECT ",
             database_time!(),
-            ", incarnation, feed_seq, global_epoch, longest_access_lifetime FROM countersign.auth_state"
+            ", incarnation, feed_seq, global_epoch, longest_access_lifetime, moved_to, arriving IS NOT NULL \
+             FROM countersign.auth_state"
         );
         let connection = self.connections.get().await?;
-        let lane =
-            self.node.lane().ok_or_else(|| StoreError::Internal("more transactions than connections".to_owned()))?;
+        let lane = self.node.lane();
         let before = self.node.position();
         let count = connection.prepare(LANE, &[Type::UUID, Type::INT8]).await?;
         let look = connection.prepare(STATE, &[]).await?;
@@ -116,11 +116,13 @@ impl Base {
         let (_, counted, found) =
             try_join3(begun, connection.run(&count, counting), connection.run(&look, &[])).await?;
         let counted = first(&counted, |columns| columns.counter())?.ok_or_else(|| corrupt("a count gave no row"))?;
-        let (time, state) = first(&found, |columns| {
+        let (time, state, moved) = first(&found, |columns| {
             let time = columns.millis()?;
-            Ok((time, State { position: columns.position()?, longest_access_lifetime: columns.value()? }))
+            let state = State { position: columns.position()?, longest_access_lifetime: columns.value()? };
+            Ok((time, state, columns.moved()?))
         })?
         .ok_or_else(|| corrupt("auth_state is empty"))?;
+        self.node.stays_unless(moved)?;
         writing.now = self.settle(time);
         writing.state = state;
         writing.commit_seq = counted;
@@ -300,8 +302,18 @@ macro_rules! transact {
         .await
     }};
 }
-/// Reads with one statement, and again on another connection where the first one was broken.
+/// Reads with one statement, and again on another connection where the first one was broken, but nothing from a database that has
+/// moved.
 macro_rules! read {
+    ($base:expr, $patience:expr, |$connection:ident| $query:expr) => {
+        match $base.node.stays() {
+            Ok(()) => $crate::postgres::writing::look!($base, $patience, |$connection| $query),
+            Err(moved) => Err(moved.into()),
+        }
+    };
+}
+/// The same of a database that may have moved: the query tells.
+macro_rules! look {
     ($base:expr, $patience:expr, |$connection:ident| $query:expr) => {{
         let base = $base;
         $crate::postgres::writing::patiently($patience, async {
@@ -321,7 +333,7 @@ macro_rules! read {
         .await
     }};
 }
-pub(super) use {read, transact};
+pub(super) use {look, read, transact};
 
 /// Where tests kill the process.
 fn before_commit() {

@@ -23,6 +23,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("../../migrations/sqlite/0001_initial.sql") },
     Migration { version: 2, name: "throttles", sql: include_str!("../../migrations/sqlite/0002_throttles.sql") },
+    Migration { version: 3, name: "transfers", sql: include_str!("../../migrations/sqlite/0003_transfers.sql") },
 ];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE migrations (

@@ -18,6 +18,7 @@ mod rows;
 mod sessions;
 mod state;
 mod throttles;
+mod transfer;
 mod verbs;
 mod witness;
 mod writer;
@@ -32,6 +33,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 pub use backup::{BackupProgress, backup};
+pub(crate) use transfer::SqlitePlace;
 
 pub use crate::database::OpenMode;
 use crate::database::SchemaVersion;
@@ -75,6 +77,7 @@ impl SqliteStore {
                 let mut connection = connect(&path, Access::Write)?;
                 migrate::run(&mut connection, &clock)?;
                 if mode == OpenMode::Serve {
+                    state::stays(&connection)?;
                     witness.check(&mut connection)?;
                 }
                 connection
@@ -82,7 +85,7 @@ impl SqliteStore {
         };
         let (feed, feed_signal) = watch::channel(state::position(&connection)?.seq);
         let reading = (0..READERS).map(|_| connect(&path, Access::Read)).collect::<StoreResult<Vec<_>>>()?;
-        let (readers, mut threads) = Readers::start(reading)?;
+        let (readers, mut threads) = Readers::start(reading, mode == OpenMode::Serve)?;
         let (writer, thread) = Writer::start(connection, clock.clone(), feed, witness, mode == OpenMode::Serve)?;
         threads.push(thread);
         Ok(Self { writer, readers, feed: feed_signal, clock, path, threads: Mutex::new(threads) })
@@ -126,6 +129,11 @@ impl std::fmt::Debug for SqliteStore {
 pub fn objection(path: &Path) -> StoreResult<Option<RestoredError>> {
     let path = locate(path)?;
     Witness::beside(&path).objection(&connect(&path, Access::Read)?)
+}
+
+/// The place of a database file, made absolute.
+pub(crate) fn located(path: &Path) -> StoreResult<PathBuf> {
+    locate(path)
 }
 
 /// How far the schema of the database in this file has come: `migrate --check`. Nothing is changed.

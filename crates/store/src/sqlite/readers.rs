@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::StoreResult;
 use crate::error::StoreError;
+use crate::sqlite::state;
 
 /// How many reads may wait. More than that is a pile-up: the callers are told at once.
 const QUEUE: usize = 4096;
@@ -18,6 +19,7 @@ const QUEUE: usize = 4096;
 pub(super) struct Readers {
     queue: SyncSender<Message>,
     threads: usize,
+    serves: bool,
 }
 
 enum Message {
@@ -27,8 +29,8 @@ enum Message {
 }
 
 impl Readers {
-    /// Starts one thread for each connection.
-    pub(super) fn start(connections: Vec<Connection>) -> StoreResult<(Self, Vec<JoinHandle<()>>)> {
+    /// Starts one thread for each connection. Where it `serves`, nothing is read from a database that has moved.
+    pub(super) fn start(connections: Vec<Connection>, serves: bool) -> StoreResult<(Self, Vec<JoinHandle<()>>)> {
         let (queue, messages) = sync_channel(QUEUE);
         let messages = Arc::new(Mutex::new(messages));
         let threads = connections.len();
@@ -38,7 +40,7 @@ impl Readers {
             thread.map_err(|error| StoreError::Unavailable(format!("cannot start a reader: {error}")))
         });
         let handles = handles.collect::<StoreResult<Vec<_>>>()?;
-        Ok((Self { queue, threads }, handles))
+        Ok((Self { queue, threads, serves }, handles))
     }
 
     /// Reads what is committed now. Each statement sees the database as it is at one moment.
@@ -48,6 +50,13 @@ impl Readers {
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        let serves = self.serves;
+        let read = move |connection: &Connection| {
+            if serves {
+                state::stays(connection)?;
+            }
+            read(connection)
+        };
         let work = move |connection: &Connection| {
             let result = catch_unwind(AssertUnwindSafe(|| read(connection)))
                 .unwrap_or_else(|_| Err(StoreError::Internal("a read panicked".to_owned())));

@@ -7,6 +7,7 @@ use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
 
 use crate::StoreResult;
+use crate::error::MovedError;
 use crate::sqlite::migrate::new_incarnation;
 use crate::sqlite::rows::{corrupt, execute, execute_on_one, one};
 use crate::sqlite::writer::Writing;
@@ -15,6 +16,16 @@ use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 pub(super) fn position(connection: &Connection) -> StoreResult<FeedPosition> {
     one(connection, "SELECT incarnation, feed_seq, global_epoch FROM auth_state", [], |columns| columns.position())?
         .ok_or_else(missing)
+}
+
+/// Fails where the database is not to be served, since it has moved or is about to.
+pub(super) fn stays(connection: &Connection) -> StoreResult<()> {
+    let sql = "SELECT moved_to, arriving IS NOT NULL FROM auth_state";
+    let moved = one(connection, sql, [], |columns| {
+        let (to, arriving): (Option<String>, bool) = (columns.value()?, columns.value()?);
+        Ok(to.map(|to| MovedError::Away { to }).or(arriving.then_some(MovedError::Arriving)))
+    })?;
+    moved.ok_or_else(missing)?.map_or(Ok(()), |moved| Err(moved.into()))
 }
 
 /// Takes the next number of the feed.
@@ -36,6 +47,10 @@ pub(super) fn next_global_epoch(writing: &Writing<'_>) -> StoreResult<(Epoch, Ep
 
 /// Begins another history.
 pub(super) fn next_incarnation(writing: &Writing<'_>) -> StoreResult<()> {
+    let left = position(writing.connection)?.incarnation;
+    // Servers on PostgreSQL may still remember it when the database goes there.
+    let sql = "INSERT INTO incarnations (incarnation, left_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    execute(writing.connection, sql, params![left.as_bytes(), writing.now.get()])?;
     execute_on_one(
         writing.connection,
         "UPDATE auth_state SET incarnation = ?1, served = 1",

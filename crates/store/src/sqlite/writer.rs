@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::StoreError;
 use crate::sqlite::rows::execute;
+use crate::sqlite::state;
 use crate::sqlite::witness::Witness;
 use crate::{Clock, StoreResult};
 
@@ -227,8 +228,10 @@ impl Thread {
                 self.feed.send_replace(seq);
             }
         }
-        if let Err(error) = &outcome {
-            tracing::error!(%error, jobs = jobs.len(), "could not commit");
+        match &outcome {
+            // Whoever asked for it tells it.
+            Ok(_) | Err(StoreError::Moved(_)) => {}
+            Err(error) => tracing::error!(%error, jobs = jobs.len(), "could not commit"),
         }
         for job in jobs {
             job.answer(outcome.as_ref().err());
@@ -237,6 +240,8 @@ impl Thread {
 
     fn transact(&self, jobs: &mut [Box<dyn Job>]) -> StoreResult<Done> {
         execute(&self.connection, "BEGIN IMMEDIATE", [])?;
+        // Nobody can mark it from here on. Not even a refusal may come from a database that others have gone on without.
+        state::stays(&self.connection)?;
         let mut done = Done::default();
         for job in jobs {
             self.within_savepoint(job.as_mut(), &mut done)?;

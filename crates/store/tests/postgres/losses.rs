@@ -113,4 +113,8 @@ async fn a_start_remembers_what_the_witness_saw() {
 
     std::fs::write(&witness, "{").unwrap();
     assert!(matches!(world.harness.start().await, Err(StoreError::Corrupt(_))), "a testimony that nobody can read");
+    assert!(
+        matches!(objection(&url, &witness).await.unwrap(), Some(RestoredError::Unwitnessed { .. })),
+        "and it can be accepted"
+    );
 }
