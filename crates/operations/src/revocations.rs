@@ -31,7 +31,10 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// For how long the feed is served from memory while the database is away: a short outage must not shut the resource servers, and a
 /// server that is cut off alone must not tell them for long that nothing was revoked.
-const VOUCHED: Duration = Duration::from_secs(60);
+const VOUCHED: Duration = Duration::from_secs(45);
+
+/// How old the knowledge of a database counts as that is served elsewhere.
+const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
 
 /// How many revocations are read from the store at once.
 const PAGE: u32 = 1000;
@@ -76,7 +79,7 @@ impl Feed {
     pub(crate) async fn catch_up(&self, store: &dyn Store) -> Result<(), StoreError> {
         let _reading = self.reading.lock().await;
         let asked_at = Instant::now();
-        let position = store.feed_position().await?;
+        let position = store.feed_position().await.inspect_err(|error| self.withdraw_if_moved(error))?;
         let (mut after, fresh) = {
             let state = self.state.read();
             let fresh = state.incarnation != Some(position.incarnation) || position.seq < state.seq;
@@ -98,10 +101,21 @@ impl Feed {
         let seq = after.max(position.seq);
         if fresh || seq > self.state.read().seq {
             self.state.write().apply(position, seq, fresh, &revocations);
-            self.moved.send_replace(seq);
         }
+        self.moved.send_if_modified(|told| std::mem::replace(told, seq) != seq);
         *self.read_at.lock() = asked_at;
         Ok(())
+    }
+
+    /// Others revoke where the database is now: what is known here is handed on no longer, not even to those who wait.
+    fn withdraw_if_moved(&self, error: &StoreError) {
+        if !matches!(error, StoreError::Moved(_)) {
+            return;
+        }
+        if let Some(long_ago) = Instant::now().checked_sub(LONG_AGO) {
+            *self.read_at.lock() = long_ago;
+        }
+        self.moved.send_replace(u64::MAX);
     }
 
     fn page(&self, cursor: Option<(Incarnation, u64)>) -> FeedPage {
@@ -369,9 +383,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_handed_on_for_a_minute_without_the_database() {
+    fn a_page_is_handed_on_for_a_while_without_the_database() {
         let page = FeedPage { incarnation: String::new(), seq: 7, snapshot: false, events: vec![] };
-        assert_eq!(vouched(page.clone(), Duration::from_secs(60)), Ok(page.clone()));
-        assert_eq!(vouched(page, Duration::from_millis(60_001)), Err(Outdated));
+        assert_eq!(vouched(page.clone(), VOUCHED), Ok(page.clone()));
+        assert_eq!(vouched(page, VOUCHED + Duration::from_millis(1)), Err(Outdated));
     }
 }

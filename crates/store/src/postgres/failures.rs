@@ -97,10 +97,11 @@ fn from_refusal(refusal: &DbError) -> Fault {
     if *state == SqlState::FOREIGN_KEY_VIOLATION {
         return Fault::Final(StoreError::Conflict(Constraint::Reference));
     }
-    if *state == SqlState::QUERY_CANCELED
-        || *state == SqlState::LOCK_NOT_AVAILABLE
-        || *state == SqlState::INSUFFICIENT_PRIVILEGE
-    {
+    if *state == SqlState::INSUFFICIENT_PRIVILEGE {
+        let hint = "the role needs CONNECT on the database, and CREATE on it or the schema countersign for its own";
+        return Fault::Final(StoreError::Unavailable(format!("{text}: {hint}")));
+    }
+    if *state == SqlState::QUERY_CANCELED || *state == SqlState::LOCK_NOT_AVAILABLE {
         return Fault::Final(StoreError::Unavailable(text));
     }
     match state.code().get(..2) {

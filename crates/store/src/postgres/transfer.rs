@@ -1,13 +1,14 @@
 //! A PostgreSQL database as one end of a transfer.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use countersign_core::events::EventKind;
 use tokio_postgres::Row as StoredRow;
 use uuid::Uuid;
 
+use crate::error::StoreError;
 use crate::postgres::connection::{Connection, Connections, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::migrate::new_incarnation;
@@ -22,6 +23,11 @@ use crate::{Clock, StoreResult};
 
 /// Whoever serves the database asks for the position of the feed several times in this time, and learns of the mark by that.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a connection is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long lies between two attempts to get one.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits for every transaction that writes: each begins with a row of this table, before it looks for the mark. Those that come
 /// meanwhile wait behind it and find the mark.
@@ -39,6 +45,19 @@ impl PostgresPlace {
     pub(crate) fn open(url: &PostgresUrl, witness: &Path, clock: Clock) -> StoreResult<Self> {
         Ok(Self { connections: Connections::new(url)?, witness: Witness::at(witness), clock })
     }
+
+    /// A connection. A transfer has more patience than whoever waits for an answer.
+    async fn connection(&self) -> Outcome<Connection> {
+        let began = Instant::now();
+        loop {
+            match self.connections.get().await {
+                Err(Fault::Again(_) | Fault::Final(StoreError::Unavailable(_))) if began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
 }
 
 /// Reads, and again on another connection where the first one was broken.
@@ -46,7 +65,7 @@ macro_rules! read {
     ($place:expr, |$connection:ident| $query:expr) => {{
         let mut tries = Tries::default();
         loop {
-            let outcome = match $place.connections.get().await {
+            let outcome = match $place.connection().await {
                 Ok($connection) => $query.await,
                 Err(fault) => Err(fault),
             };

@@ -153,8 +153,10 @@ impl<const POSTGRES: bool> House<POSTGRES> {
             };
             runtime.block_on(transfer(&from, &to, &time, progress)).unwrap();
         });
-        let _ = transferring.await;
-        seen.recv().await
+        let ended = transferring.await;
+        let last = seen.recv().await;
+        assert!(ended.is_ok() || last.is_some(), "it failed by itself");
+        last
     }
 
     pub(crate) async fn abandon(&self) -> Result<String, TransferError> {

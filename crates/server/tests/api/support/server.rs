@@ -23,12 +23,17 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 pub(crate) struct Settings {
     dir: Arc<TempDir>,
     values: Vec<(String, String)>,
+    /// The directory of the node whose key file this one names too.
+    lender: Option<Arc<TempDir>>,
 }
+
+/// The key that encrypts signing keys, the same at every node.
+const SHARED_KEY: &str = "a2V5IHRoYXQgZXZlcnkgbm9kZSBvZiBhIHRlc3QgaGE=\n";
 
 impl Settings {
     /// The defaults, on a port that the system picks, in a new directory.
     pub(crate) fn new() -> Self {
-        let settings = Self { dir: Arc::new(tempfile::tempdir().unwrap()), values: Vec::new() };
+        let settings = Self { dir: Arc::new(tempfile::tempdir().unwrap()), values: Vec::new(), lender: None };
         // The issuer has a name of its own, so that tokens outlive a restart on another port.
         settings.with("listen", "127.0.0.1:0").with("issuer", ISSUER)
     }
@@ -49,6 +54,33 @@ impl Settings {
     pub(crate) fn findable(self) -> Self {
         let port = free_port();
         self.with("listen", format!("127.0.0.1:{port}")).with("issuer", format!("http://127.0.0.1:{port}"))
+    }
+
+    /// A node on a PostgreSQL database, on a port that stays the same. Its key file is there for [siblings](Self::sibling) too.
+    pub(crate) fn node(database_url: &str) -> Self {
+        let settings = Self::new();
+        let key = settings.dir().join("shared.key");
+        std::fs::write(&key, SHARED_KEY).unwrap();
+        let settings = settings.with("database_url", database_url);
+        settings
+            .with("key_encryption_key_file", key.to_str().unwrap())
+            .with("listen", format!("127.0.0.1:{}", free_port()))
+    }
+
+    /// Another node: the same settings, in a directory and on a port of its own.
+    pub(crate) fn sibling(&self) -> Self {
+        let lender = self.lender.clone().unwrap_or_else(|| Arc::clone(&self.dir));
+        let sibling =
+            Self { dir: Arc::new(tempfile::tempdir().unwrap()), values: self.values.clone(), lender: Some(lender) };
+        let sibling = sibling.with("listen", format!("127.0.0.1:{}", free_port()));
+        let is_measured = sibling.values.iter().any(|(name, _)| name == "metrics_listen");
+        if is_measured { sibling.measured() } else { sibling }
+    }
+
+    /// The URL at which it answers once it runs, where its port is known beforehand.
+    pub(crate) fn url(&self) -> String {
+        let (_, address) = self.values.iter().find(|(name, _)| name == "listen").expect("every server has one");
+        format!("http://{address}")
     }
 
     /// With metrics, on a port that is known beforehand.
@@ -140,7 +172,7 @@ impl Settings {
 }
 
 /// A port that nobody has. The system hands out higher ones by itself, so only these tests compete for these.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 10_000 + u16::try_from(std::process::id() % 20_000).unwrap();
     loop {

@@ -1,0 +1,211 @@
+//! The primary is lost and a standby takes over: nothing that was revoked or used comes alive.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Answer, KEY, Postgres, Request, Server, Settings, Tokens, Weather, Wire, refreshed, show, until};
+
+/// How soon nodes are ready after the standby has taken over.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A primary and its standby, behind a wire that leads to the one that is in charge.
+struct Pair {
+    primary: Postgres,
+    standby: Postgres,
+    wire: Wire,
+    url: String,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let primary = Postgres::new();
+        let database = primary.new_database();
+        let standby = primary.standby();
+        let wire = Wire::to(primary.port);
+        let url = format!("postgres://postgres@127.0.0.1:{}/{database}", wire.port);
+        Self { primary, standby, wire, url }
+    }
+
+    /// What is committed from now on will be lost.
+    fn cut(&self) {
+        self.primary.wait_for(&self.standby);
+        self.standby.cut_off();
+    }
+
+    fn fail_over(&mut self) {
+        self.primary.crash();
+        self.standby.promote();
+        self.wire.lead_to(self.standby.port);
+    }
+}
+
+/// What happened between the cut and the failure, all of it acknowledged.
+struct Lost {
+    /// Requests that must never succeed again.
+    dangerous: Vec<(&'static str, Request)>,
+    ended: Tokens,
+    bystander: Tokens,
+}
+
+/// Changes things at one node; `there` is where the requests would be tried.
+fn change(here: &Server, there: &Server, pair: &Pair) -> Lost {
+    let used = here.user("alice");
+    let ended = here.log_in("alice");
+    let revoked = here.user("bob");
+    here.register("carol");
+    here.settings.cli(&["account", "set-roles", "carol", "User", "Admin"]).done();
+    let demoted = here.log_in("carol");
+    let replayed = here.user("dave");
+    let bystander = here.user("erin");
+    there.get("/api/auth/revocation-readers").bearer(&demoted.access).send().expect(200);
+    pair.cut();
+
+    let newest = refreshed(here.refresh_keyed(&used.refresh, KEY));
+    here.post("/api/auth/logout").bearer(&ended.access).send().expect(204);
+    here.post("/api/auth/revoke/bob").bearer(&revoked.access).send().expect(204);
+    here.settings.cli(&["account", "set-roles", "carol", "User"]).done();
+    let next = refreshed(here.refresh_keyed(&replayed.refresh, KEY));
+    here.refresh_keyed(&replayed.refresh, "somebody else's key").refused(400, "refresh_token_replayed");
+
+    let refresh = |tokens: &Tokens| {
+        there.post("/api/auth/refresh-token").json(&json!({ "refreshToken": tokens.refresh, "retryKey": KEY }))
+    };
+    let me = |tokens: &Tokens| there.get("/api/auth/me").bearer(&tokens.access);
+    let dangerous = vec![
+        ("the token that was used", refresh(&used)),
+        ("the refresh of a session that was ended", refresh(&ended)),
+        ("the access token of a session that was ended", me(&ended)),
+        ("the refresh of an account that was revoked", refresh(&revoked)),
+        ("the access token of an account that was revoked", me(&revoked)),
+        ("what a role allowed that was taken", there.get("/api/auth/revocation-readers").bearer(&demoted.access)),
+        ("the token that was replayed", refresh(&replayed)),
+        ("the access token of a session that ended with a replay", me(&next)),
+        ("a token that the standby never heard of", refresh(&newest)),
+        ("an access token that the standby never heard of", me(&newest)),
+    ];
+    Lost { dangerous, ended, bystander }
+}
+
+/// Whether it was refused because of what it is, and not only because the database is away.
+fn is_refused(what: &str, answer: &Answer) -> bool {
+    assert!(matches!(answer.status, 400 | 401 | 403 | 503), "{what} came alive: {} {}", answer.status, answer.text());
+    answer.problem();
+    answer.status != 503
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
+fn a_standby_without_the_last_commits_brings_nothing_back_to_life() {
+    let mut pair = Pair::new();
+    let settings = Settings::node(&pair.url);
+    let issuer = settings.url();
+    let settings = settings.with("issuer", &issuer);
+    let (third, fourth) = (settings.sibling(), settings.sibling());
+    let here = settings.start();
+    let there = third.start();
+    let asleep = fourth.start();
+    let key = here.settings.cli(&["reader", "create", "weather"]).done();
+    let weather = Weather::start(&["--authority", &issuer], &[("COUNTERSIGN_REVOCATION_READER_SECRET", key.trim())]);
+    let lost = change(&here, &there, &pair);
+    weather.forecast(&lost.bystander.access).expect(200);
+    weather.refused_within(Duration::from_secs(1), &lost.ended.access);
+    // A node that saw all of it and is not there when the others notice.
+    let asleep = asleep.stop();
+
+    pair.fail_over();
+    let promoted = Instant::now();
+    // From the first moment on: nobody may be faster than the nodes notice.
+    let mut open: Vec<_> = lost.dangerous.iter().collect();
+    until(SOON * 2, "every request of before is refused for good", || {
+        open.retain(|(what, request)| !is_refused(what, &request.send()));
+        open.is_empty().then_some(())
+    });
+    until(SOON, "both nodes are ready", || {
+        [&here, &there].iter().all(|node| node.get("/readyz").send().status == 200).then_some(())
+    });
+    show(format!("ready {:?} after the standby took over", promoted.elapsed()));
+    for (what, request) in &lost.dangerous {
+        assert!(is_refused(what, &request.send()), "{what}");
+    }
+    // Nobody can tell whom the loss concerns, so everybody signs in again; and then all is well, at both nodes.
+    for node in [&here, &there] {
+        node.me(&lost.bystander.access).expect(401).problem();
+        node.refresh(&lost.bystander.refresh).expect(400).problem();
+        let erin = node.log_in("erin");
+        there.me(&erin.access).expect(200);
+        let erin = refreshed(here.refresh(&erin.refresh));
+        until(SOON * 2, "the weather follows the new history", || {
+            (weather.forecast(&erin.access).status == 200).then_some(())
+        });
+    }
+    for tokens in [&lost.ended, &lost.bystander] {
+        weather.forecast(&tokens.access).expect(401);
+    }
+    // What was accepted was accepted by all: the node that slept goes on with the others.
+    let woken = asleep.start();
+    let erin = woken.log_in("erin");
+    here.me(&erin.access).expect(200);
+    woken.me(&lost.ended.access).expect(401).problem();
+    woken.me(&lost.bystander.access).expect(401).problem();
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
+fn a_node_that_starts_after_the_loss_asks_the_operator() {
+    let mut pair = Pair::new();
+    let here = Settings::node(&pair.url).start();
+    let lost = change(&here, &here, &pair);
+    let witness = here.settings.dir().join("data/countersign.witness");
+    assert!(witness.exists(), "no {}", witness.display());
+    let settings = here.stop();
+    pair.fail_over();
+
+    let refused = settings.start_refused();
+    show(&refused.err);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("countersign accept-restore"), "{}", refused.err);
+    assert!(!refused.err.contains("panicked"), "{}", refused.err);
+    // Refused once is refused again, and other commands do not work around it.
+    settings.start_refused();
+    let created =
+        settings.cli_with(&["account", "create", "eve", "--email", "eve@example.com"], crate::support::PASSWORD);
+    assert_eq!(created.code, Some(1), "{created:?}");
+
+    settings.cli(&["accept-restore", "--yes"]).done();
+    let here = settings.start();
+    for (what, request) in &lost.dangerous {
+        assert!(is_refused(what, &request.send()), "{what}");
+    }
+    here.me(&lost.bystander.access).expect(401).problem();
+    here.me(&here.log_in("erin").access).expect(200);
+    assert_eq!(here.events("restore_accepted").len(), 1);
+    here.stop().start();
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
+fn a_synchronous_standby_takes_over_and_nobody_has_to_sign_in_again() {
+    let mut pair = Pair::new();
+    pair.primary.wait_for_standbys();
+    let settings = Settings::node(&pair.url);
+    let other = settings.sibling();
+    let (here, there) = (settings.start(), other.start());
+    let mut alice = here.user("alice");
+    let bob = here.user("bob");
+    for _ in 0..20 {
+        alice = refreshed(here.refresh_keyed(&alice.refresh, KEY));
+    }
+    there.post("/api/auth/logout").bearer(&bob.access).send().expect(204);
+    pair.fail_over();
+    let promoted = Instant::now();
+    until(SOON, "both nodes are ready", || {
+        [&here, &there].iter().all(|node| node.get("/readyz").send().status == 200).then_some(())
+    });
+    show(format!("ready {:?} after the standby took over", promoted.elapsed()));
+    there.me(&alice.access).expect(200);
+    let next = refreshed(there.refresh_keyed(&alice.refresh, KEY));
+    here.me(&next.access).expect(200);
+    here.me(&bob.access).refused(401, "session_revoked");
+    assert!(here.events("restore_accepted").is_empty());
+}
