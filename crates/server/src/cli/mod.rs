@@ -14,6 +14,7 @@ mod output;
 mod reader;
 mod serve;
 mod session;
+mod transfer;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -108,6 +109,22 @@ enum Command {
     /// made, so the server refuses to start on it. This ends every session and every token issued before: everybody signs in
     /// again, with the accounts, passwords and roles of the copy.
     AcceptRestore(database::AcceptRestore),
+    /// Move everything to another database: from SQLite to PostgreSQL, or back
+    ///
+    /// Accounts, sessions, keys, readers and events are copied to an empty database, and every session goes on there: nobody has to
+    /// sign in again. The database that is left is closed first, also for a server that runs on it, so plan for a short pause: stop
+    /// the server, move, start it with the new database_url. Interrupted, the same command goes on; as long as it has not finished,
+    /// --abandon takes it back. Afterwards the old database is marked as moved and is not served any more.
+    ///
+    /// One of --from and --to may be left out: it is the setting database_url then, from the environment or the file, so that a
+    /// password need not show in the process list.
+    ///
+    /// The file with the key-encryption key does not move: the new server needs the same one (key_encryption_key_file).
+    #[command(after_long_help = "\
+Example: countersign transfer --from sqlite:data/countersign.db --to postgres://USER:PASSWORD@HOST:PORT/DATABASE
+
+Settings may be given as flags: `countersign --help` lists them.")]
+    Transfer(transfer::Transfer),
     /// Look at the settings
     Config {
         #[command(flatten)]
@@ -247,6 +264,7 @@ async fn dispatch(call: &mut Call<'_>, command: Command) -> Result<(), Failure> 
         Command::Migrate(command) => database::migrate(call, command).await,
         Command::Backup(command) => database::backup(call, command).await,
         Command::AcceptRestore(command) => database::accept_restore(call, command).await,
+        Command::Transfer(command) => transfer::run(call, command).await,
         Command::Config { format, command } => config::run(call, &command, format.json),
         Command::Health(format) => health::run(call, format.json).await,
     }

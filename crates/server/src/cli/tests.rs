@@ -47,6 +47,9 @@ fn every_command_of_the_contract_is_one() {
         "migrate",
         "backup copy.db",
         "accept-restore --yes",
+        "transfer --from sqlite:a.db --to postgres://me:pw@db/x --yes --json",
+        "transfer --to sqlite:b.db",
+        "transfer --abandon --from sqlite:a.db",
         "reader create weather",
         "reader list",
         "reader revoke 0198a3c2-0000-7000-8000-000000000000",
@@ -80,6 +83,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_opened() {
         ("events --before x", "invalid digit"),
         ("serve --json", "unexpected argument '--json'"),
         ("backup", "<FILE>"),
+        ("transfer --abandon --to sqlite:b.db", "cannot be used with"),
     ] {
         let arguments: Vec<_> = line.split(' ').collect();
         let Err(error) = parse(&arguments) else { panic!("{line}: accepted") };

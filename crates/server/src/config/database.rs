@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use countersign_store::database::Database;
 use countersign_store::postgres::PostgresUrl;
 
-use super::Settings;
+use super::error::Source;
+use super::{Loaded, Settings, table, together};
 
 /// Where the data is kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,6 +42,40 @@ impl Settings {
             DatabaseUrl::Sqlite(path) => Database::Sqlite(path),
             DatabaseUrl::Postgres(url) => Database::Postgres { url, witness: self.witness_file.clone() },
         }
+    }
+}
+
+impl Loaded {
+    /// The database at another URL as a server with these settings would use it, and the file of the key that opens the keys in it.
+    #[must_use]
+    pub(crate) fn another_database(&self, url: DatabaseUrl) -> (Database, PathBuf) {
+        let Settings { database_url, witness_file, key_encryption_key_file, .. } = &self.settings;
+        let key = self.effective.iter().find(|effective| effective.key == table::KEY_ENCRYPTION_KEY_FILE.key);
+        let key_file = match key {
+            Some(key) if key.source != Source::Default => key_encryption_key_file.clone(),
+            _ => together::default_key_file(&url),
+        };
+        // With SQLite the setting can only be left out.
+        let witness = match database_url {
+            DatabaseUrl::Postgres(_) => witness_file.clone(),
+            DatabaseUrl::Sqlite(_) => together::default_witness_file(&url),
+        };
+        let database = match url {
+            DatabaseUrl::Sqlite(path) => Database::Sqlite(path),
+            DatabaseUrl::Postgres(url) => Database::Postgres { url, witness },
+        };
+        (database, key_file)
+    }
+}
+
+impl DatabaseUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// What would be right, as a phrase that continues the name of the setting, without what may be secret.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        parse(value)
     }
 }
 
@@ -88,6 +123,30 @@ mod tests {
         }
         let refused = parse("postgres://u:hunter2@h/").unwrap_err();
         assert!(refused.contains("must name a database") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn another_database_has_the_files_that_its_server_would_use() {
+        let files = |variables: &[(&str, &str)], url: &str| {
+            let environment = variables.iter().copied().collect();
+            let loaded = crate::config::load(&crate::config::Flags::default(), &environment).unwrap();
+            let (database, key_file) = loaded.another_database(parse(url).unwrap());
+            let witness = match database {
+                Database::Sqlite(_) => None,
+                Database::Postgres { witness, .. } => Some(witness.display().to_string()),
+            };
+            (key_file.display().to_string(), witness)
+        };
+        let (sqlite, postgres) = ("sqlite:old/x.db", "postgres://h/d");
+        let default = Some("data/countersign.witness".to_owned());
+        assert_eq!(files(&[], sqlite), ("old/key-encryption.key".to_owned(), None));
+        assert_eq!(files(&[], postgres), ("data/key-encryption.key".to_owned(), default.clone()));
+        let key = ("COUNTERSIGN_KEY_ENCRYPTION_KEY_FILE", "k");
+        assert_eq!(files(&[key], sqlite), ("k".to_owned(), None));
+        assert_eq!(files(&[key], postgres), ("k".to_owned(), default));
+        let there = [("COUNTERSIGN_DATABASE_URL", postgres), ("COUNTERSIGN_WITNESS_FILE", "w")];
+        assert_eq!(files(&there, postgres), ("data/key-encryption.key".to_owned(), Some("w".to_owned())));
+        assert_eq!(files(&there, sqlite), ("old/key-encryption.key".to_owned(), None));
     }
 
     #[test]

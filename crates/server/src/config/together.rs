@@ -91,13 +91,18 @@ pub(super) fn key_encryption_key_file(
     if named.is_some() {
         return named;
     }
-    let folder = match database? {
+    let file = default_key_file(database?);
+    layers.derived(&table::KEY_ENCRYPTION_KEY_FILE, file.show());
+    Some(file)
+}
+
+/// The file of that key where it is not named.
+pub(super) fn default_key_file(database: &DatabaseUrl) -> PathBuf {
+    let folder = match database {
         DatabaseUrl::Sqlite(database) => database.parent().unwrap_or(Path::new("")),
         DatabaseUrl::Postgres(_) => Path::new(DATA),
     };
-    let file = folder.join(KEY_FILE);
-    layers.derived(&table::KEY_ENCRYPTION_KEY_FILE, file.show());
-    Some(file)
+    folder.join(KEY_FILE)
 }
 
 /// The file that shows a database that went back in time. That of a SQLite database is found by whoever moves the database.
@@ -115,11 +120,18 @@ pub(super) fn witness_file(
             layers.refuse_value(&table::WITNESS_FILE, expected);
             return None;
         }
-        (None, DatabaseUrl::Postgres(_)) => Path::new(DATA).join(WITNESS_FILE),
-        (None, DatabaseUrl::Sqlite(database)) => beside(database),
+        (None, database) => default_witness_file(database),
     };
     layers.derived(&table::WITNESS_FILE, file.show());
     Some(file)
+}
+
+/// That file where it is not named.
+pub(super) fn default_witness_file(database: &DatabaseUrl) -> PathBuf {
+    match database {
+        DatabaseUrl::Sqlite(database) => beside(database),
+        DatabaseUrl::Postgres(_) => Path::new(DATA).join(WITNESS_FILE),
+    }
 }
 
 /// The witness of a SQLite database, where the store keeps it.
