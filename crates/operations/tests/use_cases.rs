@@ -362,6 +362,24 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
 }
 
 #[tokio::test]
+async fn the_feed_of_a_database_that_has_moved_is_handed_on_no_longer() {
+    let world = World::new().await;
+    let snapshot = revocations::read(&world.operations, None, Duration::ZERO).await.unwrap();
+    let cursor = Cursor { incarnation: snapshot.incarnation.parse().unwrap(), after: snapshot.seq };
+    let waiting = revocations::read(&world.operations, Some(cursor), Duration::from_secs(60));
+    let moving = async {
+        let (answer, ()) = tokio::join!(waiting, world.move_away());
+        assert!(answer.is_err(), "whoever waited is told at once");
+    };
+    tokio::select! {
+        () = upkeep::run(world.operations.clone()) => unreachable!("it runs until it is dropped"),
+        moved = tokio::time::timeout(Duration::from_secs(20), moving) => moved.unwrap(),
+    }
+    assert!(revocations::read(&world.operations, None, Duration::ZERO).await.is_err());
+    assert!(world.operations.revocations_age() > Duration::from_secs(3600));
+}
+
+#[tokio::test]
 async fn only_a_reader_s_key_and_the_shared_secret_open_the_feed() {
     let world = World::new().await;
     let by = callers::Administrator::OPERATOR;

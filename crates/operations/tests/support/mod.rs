@@ -17,7 +17,9 @@ use countersign_operations::keys::{KeySource, SigningSource};
 use countersign_operations::policy::{Policy, Registration, ThrottlePolicy};
 use countersign_operations::sessions::{self, Refresh, RefreshError, SignIn, SignInError};
 use countersign_operations::{KeyEncryptionKey, Operations, TokenPair, upkeep};
+use countersign_store::database::Database;
 use countersign_store::sqlite::{OpenMode, SqliteStore};
+use countersign_store::transfer::transfer;
 use countersign_store::verbs::EventQuery;
 use countersign_store::{Clock, Store as _};
 use countersign_token::{AccessClaims, Algorithm, Audience, verify};
@@ -99,6 +101,13 @@ impl World {
     /// Another server on the same database.
     pub(crate) async fn another(&self) -> Arc<Operations> {
         serve(&self.folder, &self.clock, CHEAP).await.0
+    }
+
+    /// Moves everything to another database, which somebody else may serve from now on.
+    pub(crate) async fn move_away(&self) {
+        let (from, to) = (self.folder.path().join("test.db"), self.folder.path().join("elsewhere.db"));
+        let clock = Clock::Manual(Arc::clone(&self.clock));
+        transfer(&Database::Sqlite(from), &Database::Sqlite(to), &clock, |_| {}).await.unwrap();
     }
 
     pub(crate) fn now(&self) -> Millis {
