@@ -117,6 +117,19 @@ impl Roles {
     }
 }
 
+/// As an event tells them: `Admin, User`, or `none`.
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        for (position, role) in self.iter().enumerate() {
+            write!(f, "{}{role}", if position == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
 impl TryFrom<BTreeSet<Role>> for Roles {
     type Error = InvalidRoles;
 
@@ -146,6 +159,10 @@ mod tests {
     #[test]
     fn repetitions_count_once_and_the_number_is_bounded() {
         assert_eq!(Roles::parse(["User", "User", "Admin"]), Ok(Roles::admin()));
+        assert_eq!(
+            [Roles::admin(), Roles::user(), Roles::default()].map(|roles| roles.to_string()),
+            ["Admin, User", "User", "none"]
+        );
         let many: Vec<String> = (0..33).map(|n| format!("r{n}")).collect();
         assert_eq!(Roles::parse(many.iter().map(String::as_str)), Err(InvalidRoles::TooMany));
     }

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod database;
 pub mod error;
+mod fail_points;
 pub mod postgres;
 pub mod sqlite;
 pub mod transfer;

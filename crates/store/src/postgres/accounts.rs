@@ -51,7 +51,7 @@ pub(super) async fn register(writing: &Writing, new: &NewAccount, origin: Origin
     if writing.execute(sql, parameters).await? == 0 {
         return taken(writing, new).await;
     }
-    let detail = format!("roles {}", named(&account.roles));
+    let detail = format!("roles {}", account.roles);
     Record::new(EventKind::AccountRegistered, origin).account(account.id).detail(detail).write(writing).await?;
     Ok(Registered::Done(account))
 }
@@ -122,7 +122,7 @@ pub(super) async fn set_roles(
     let version = account.claims_version.next(writing.now);
     let sql = "UPDATE countersign.accounts SET roles = $2, claims_version = $3 WHERE id = $1";
     writing.execute_on_one(sql, params![id.as_uuid(), roles_text(roles)?, version.get()]).await?;
-    let detail = format!("from {} to {}", named(&account.roles), named(roles));
+    let detail = format!("from {} to {}", account.roles, roles);
     let record = Record::new(EventKind::RolesChanged, origin).account(id).detail(detail);
     let expires_at = state::last_access_expiry(writing);
     record.publish(writing, RevocationScope::Account(id, version), expires_at).await.map(Some)
@@ -166,9 +166,4 @@ pub(super) async fn end_all_sessions(writing: &Writing, id: AccountId) -> Outcom
     let sql = "UPDATE countersign.accounts SET session_epoch = $2, claims_version = $2 WHERE id = $1";
     writing.execute_on_one(sql, params![id.as_uuid(), since.get()]).await?;
     Ok((session_epoch, since))
-}
-
-fn named(roles: &Roles) -> String {
-    let names: Vec<&str> = roles.iter().collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

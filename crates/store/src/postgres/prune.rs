@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::epochs::Epoch;
 use countersign_core::ids::SessionId;
-use countersign_core::sessions::state::{Session, Standing};
+use countersign_core::sessions::pruning::dead_since;
 use countersign_core::throttles::LONGEST_USAGE;
-use countersign_core::time::Millis;
 use uuid::Uuid;
 
 use crate::StoreResult;
@@ -67,22 +65,6 @@ async fn look(base: &Base, connection: &Connection, sweep: Sweep) -> Outcome<Can
     let next = found.last().filter(|_| full).map(|(id, _)| *id);
     let sessions = found.into_iter().filter(|(_, over)| *over).map(|(id, _)| id).collect();
     Ok(Candidates { sessions, next })
-}
-
-/// The first moment at which nothing could be done with the session any more; it may be to come.
-fn dead_since(session: &Session, standing: &Standing, disabled_at: Option<Millis>, idle_at: Millis) -> Millis {
-    // An epoch is never behind the clock by which it was taken, so it tells when at the latest the revocation was.
-    let behind = |born: Epoch, now: Epoch| (born < now).then(|| Millis::new(now.get()));
-    [
-        session.ended.map(|ended| ended.at),
-        disabled_at,
-        behind(session.born.session, standing.epochs.session),
-        behind(session.born.global, standing.epochs.global),
-        Some(idle_at),
-    ]
-    .into_iter()
-    .flatten()
-    .fold(session.expires_at, Ord::min)
 }
 
 async fn remove(writing: &Writing, candidates: &Candidates, sweep: Sweep) -> Outcome<Pruned> {

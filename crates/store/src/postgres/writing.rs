@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::error::StoreError;
+use crate::fail_points::{after_commit, before_commit};
 use crate::postgres::connection::{Connection, Connections, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::node::{Comparison, Lane, Node};
@@ -334,16 +335,3 @@ macro_rules! look {
     }};
 }
 pub(super) use {look, read, transact};
-
-/// Where tests kill the process.
-fn before_commit() {
-    fail::fail_point!("store::before-commit", |_| std::process::abort());
-}
-
-/// Where tests kill the process: the transaction is on disk, and nobody was told.
-fn after_commit(rotated: bool) {
-    fail::fail_point!("store::after-commit", |_| std::process::abort());
-    if rotated {
-        fail::fail_point!("rotation::after-commit", |_| std::process::abort());
-    }
-}

@@ -55,7 +55,7 @@ pub(super) fn register(writing: &Writing<'_>, new: NewAccount, origin: Origin) -
         writing.now.get(),
     ];
     execute(connection, sql, parameters)?;
-    let detail = format!("roles {}", named(&account.roles));
+    let detail = format!("roles {}", account.roles);
     Record::new(EventKind::AccountRegistered, origin).account(account.id).detail(detail).write(writing)?;
     Ok(Registered::Done(account))
 }
@@ -103,7 +103,7 @@ pub(super) fn set_roles(
     let version = account.claims_version.next(writing.now);
     let sql = "UPDATE accounts SET roles = ?2, claims_version = ?3 WHERE id = ?1";
     execute_on_one(connection, sql, params![id.as_bytes(), roles_text(roles)?, version.get()])?;
-    let detail = format!("from {} to {}", named(&account.roles), named(roles));
+    let detail = format!("from {} to {}", account.roles, roles);
     let record = Record::new(EventKind::RolesChanged, origin).account(id).detail(detail);
     let expires_at = state::last_access_expiry(writing)?;
     record.publish(writing, RevocationScope::Account(id, version), expires_at).map(Some)
@@ -147,9 +147,4 @@ pub(super) fn end_all_sessions(writing: &Writing<'_>, id: AccountId) -> StoreRes
     let sql = "UPDATE accounts SET session_epoch = ?2, claims_version = ?2 WHERE id = ?1";
     execute_on_one(writing.connection, sql, params![id.as_bytes(), since.get()])?;
     Ok((session_epoch, since))
-}
-
-fn named(roles: &Roles) -> String {
-    let names: Vec<&str> = roles.iter().collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

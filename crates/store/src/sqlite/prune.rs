@@ -1,8 +1,7 @@
 //! Pruning: what nobody will ask for any more, in small steps.
 
-use countersign_core::epochs::Epoch;
 use countersign_core::ids::SessionId;
-use countersign_core::sessions::state::{Session, Standing};
+use countersign_core::sessions::pruning::dead_since;
 use countersign_core::throttles::LONGEST_USAGE;
 use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
@@ -52,22 +51,6 @@ pub(super) fn look(connection: &Connection, sweep: Sweep, now: Millis) -> StoreR
     let bounds = params![now.get(), (now + LONGEST_USAGE).get(), sweep.limit];
     let throttles = many(connection, sql, bounds, |columns| columns.value())?;
     Ok(Candidates { sessions, next, throttles })
-}
-
-/// The first moment at which nothing could be done with the session any more; it may be to come.
-fn dead_since(session: &Session, standing: &Standing, disabled_at: Option<Millis>, idle_at: Millis) -> Millis {
-    // An epoch is never behind the clock by which it was taken, so it tells when at the latest the revocation was.
-    let behind = |born: Epoch, now: Epoch| (born < now).then(|| Millis::new(now.get()));
-    [
-        session.ended.map(|ended| ended.at),
-        disabled_at,
-        behind(session.born.session, standing.epochs.session),
-        behind(session.born.global, standing.epochs.global),
-        Some(idle_at),
-    ]
-    .into_iter()
-    .flatten()
-    .fold(session.expires_at, Ord::min)
 }
 
 pub(super) fn sweep(writing: &Writing<'_>, candidates: &Candidates, sweep: Sweep) -> StoreResult<Pruned> {

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use crate::error::StoreError;
+use crate::fail_points::{after_commit, before_commit};
 use crate::sqlite::rows::execute;
 use crate::sqlite::state;
 use crate::sqlite::witness::Witness;
@@ -330,18 +331,5 @@ impl Keeper {
         self.keeps = true;
         self.behind_since = None;
         Ok(())
-    }
-}
-
-/// Where tests kill the process.
-fn before_commit() {
-    fail::fail_point!("store::before-commit", |_| std::process::abort());
-}
-
-/// Where tests kill the process: the transaction is on disk, and nobody was told.
-fn after_commit(rotated: bool) {
-    fail::fail_point!("store::after-commit", |_| std::process::abort());
-    if rotated {
-        fail::fail_point!("rotation::after-commit", |_| std::process::abort());
     }
 }
