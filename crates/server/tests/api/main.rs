@@ -39,5 +39,6 @@ mod roles;
 mod sessions;
 mod settings;
 mod throttles;
+mod transfer;
 mod walk;
 mod weather;

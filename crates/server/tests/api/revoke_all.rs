@@ -67,7 +67,7 @@ fn the_operator_may_while_the_server_runs() {
 }
 
 /// Begins many sessions of an account straight in the store, all of which wait side by side for their commits.
-fn begin_sessions(settings: &Settings, name: &str, many: u128) {
+pub(crate) fn begin_sessions(settings: &Settings, name: &str, many: u128) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let store = SqliteStore::open(settings.database(), OpenMode::Serve, Clock::System).unwrap();
