@@ -10,6 +10,7 @@ pub mod keys;
 pub mod passwords;
 pub mod policy;
 mod random;
+pub mod readers;
 pub mod revocations;
 mod sealing;
 pub mod sessions;

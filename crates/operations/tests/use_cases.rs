@@ -17,7 +17,7 @@ use countersign_operations::hashing::HashingCost;
 use countersign_operations::passwords::{self, ChangeError};
 use countersign_operations::revocations::{self, Cursor};
 use countersign_operations::sessions::{self, RefreshError, RevokeError, SignInError};
-use countersign_operations::{Operations, keys, upkeep};
+use countersign_operations::{Operations, keys, readers, upkeep};
 use countersign_token::revocation::Revocation;
 use countersign_token::{VerifyError, verify};
 
@@ -383,17 +383,17 @@ async fn the_feed_of_a_database_that_has_moved_is_handed_on_no_longer() {
 async fn only_a_reader_s_key_and_the_shared_secret_open_the_feed() {
     let world = World::new().await;
     let by = callers::Administrator::OPERATOR;
-    let (reader, key) = revocations::admit_reader(&world.operations, &by, "weather".to_owned()).await.unwrap();
+    let (reader, key) = readers::admit(&world.operations, &by, "weather".to_owned()).await.unwrap();
     let key = key.expose();
     let may = |presented: String, secret| {
         let operations = &world.operations;
-        async move { revocations::may_read(operations, &presented, secret).await.unwrap() }
+        async move { readers::may_read(operations, &presented, secret).await.unwrap() }
     };
     assert!(may(key.to_string(), None).await);
     assert!(may("a shared secret".to_owned(), Some("a shared secret")).await);
     assert!(!may("a shared secret".to_owned(), None).await);
     assert!(!may(key.replace("cs_rk_", "cs_rt_"), None).await);
     assert!(!may(String::new(), Some("a shared secret")).await);
-    revocations::dismiss_reader(&world.operations, &by, reader.id).await.unwrap();
+    readers::dismiss(&world.operations, &by, reader.id).await.unwrap();
     assert!(!may(key.to_string(), None).await);
 }

@@ -7,7 +7,8 @@ use countersign_operations::accounts::{InvalidRegistration, ManageError, Registe
 use countersign_operations::callers::{CallerError, NotAdministrator};
 use countersign_operations::hashing::HashingError;
 use countersign_operations::passwords::ChangeError;
-use countersign_operations::revocations::{Outdated, ReaderError};
+use countersign_operations::readers::ReaderError;
+use countersign_operations::revocations::Outdated;
 use countersign_operations::sessions::{RefreshError, RevokeError, SignInError};
 use countersign_operations::throttles::{Cause, Throttled};
 use countersign_token::{SignError, VerifyError};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::{Extension, Json};
 use countersign_core::ids::{Incarnation, ReaderId};
+use countersign_operations::readers;
 use countersign_operations::revocations::{self as feed, Cursor};
 use countersign_token::revocation::FeedPage;
 use http::StatusCode;
@@ -68,7 +69,7 @@ pub(super) async fn read(
 ) -> Result<Json<FeedResponse>, Problem> {
     let presented = bearer_token(&parts).ok_or(Code::ReaderUnauthorized)?;
     let secret = api.reader_secret.as_ref().map(|secret| secret.expose());
-    if !feed::may_read(&api.operations, presented, secret).await? {
+    if !readers::may_read(&api.operations, presented, secret).await? {
         return Err(Problem::new(Code::ReaderUnauthorized));
     }
     let cursor = query.incarnation.zip(query.after);
@@ -140,7 +141,7 @@ pub(super) async fn admit_reader(
     JsonBody(request): JsonBody<AdmitRequest>,
 ) -> Result<Json<AdmittedResponse>, Problem> {
     let by = caller.administrator(Some(address))?;
-    let (reader, key) = feed::admit_reader(&api.operations, &by, request.name).await?;
+    let (reader, key) = readers::admit(&api.operations, &by, request.name).await?;
     Ok(Json(AdmittedResponse {
         id: reader.id.as_uuid(),
         name: reader.name,
@@ -164,7 +165,7 @@ pub(super) async fn list_readers(
     Bearer(caller): Bearer,
 ) -> Result<Json<Vec<ReaderResponse>>, Problem> {
     let by = caller.administrator(Some(address))?;
-    let readers = feed::readers(&api.operations, &by).await?;
+    let readers = readers::list(&api.operations, &by).await?;
     let shown = readers.into_iter().map(|reader| ReaderResponse {
         id: reader.id.as_uuid(),
         name: reader.name,
@@ -191,6 +192,6 @@ pub(super) async fn dismiss_reader(
     PathOf(id): PathOf<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let by = caller.administrator(Some(address))?;
-    feed::dismiss_reader(&api.operations, &by, ReaderId::new(id)).await?;
+    readers::dismiss(&api.operations, &by, ReaderId::new(id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

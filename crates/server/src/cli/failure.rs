@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use countersign_operations::accounts::{InvalidRegistration, ManageError, RegisterError};
 use countersign_operations::keys::KeyError;
 use countersign_operations::passwords::ChangeError;
-use countersign_operations::revocations::ReaderError;
+use countersign_operations::readers::ReaderError;
 use countersign_operations::sessions::RevokeError;
 use countersign_store::StoreError;
 

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use countersign_core::ids::ReaderId;
 use countersign_operations::Operations;
 use countersign_operations::callers::Administrator;
-use countersign_operations::revocations::{admit_reader, dismiss_reader, readers};
+use countersign_operations::readers;
 use countersign_store::verbs::Reader;
 use serde::Serialize;
 
@@ -40,7 +40,7 @@ async fn act(console: &mut Console<'_>, operations: &Operations, command: Comman
     let by = &Administrator::OPERATOR;
     match command {
         Command::Create { name } => {
-            let (reader, key) = admit_reader(operations, by, name).await?;
+            let (reader, key) = readers::admit(operations, by, name).await?;
             let key = key.expose();
             if json {
                 return console.json(&Shown { key: Some(key.as_str()), ..Shown::from(&reader) });
@@ -50,7 +50,7 @@ async fn act(console: &mut Console<'_>, operations: &Operations, command: Comman
             console.line(key.as_str())
         }
         Command::List => {
-            let readers = readers(operations, by).await?;
+            let readers = readers::list(operations, by).await?;
             if json {
                 return readers.iter().try_for_each(|reader| console.json(&Shown::from(reader)));
             }
@@ -61,7 +61,7 @@ async fn act(console: &mut Console<'_>, operations: &Operations, command: Comman
             Table::new(["ID", "NAME", "CREATED"]).print(console, readers.iter().map(row).collect())
         }
         Command::Revoke { id } => {
-            dismiss_reader(operations, by, id).await?;
+            readers::dismiss(operations, by, id).await?;
             if json {
                 return console.json(&Revoked { id: id.to_string(), revoked: true });
             }

@@ -153,7 +153,7 @@ mod tests {
     use axum::body::Body;
     use countersign_core::ids::Incarnation;
     use countersign_operations::callers::Administrator;
-    use countersign_operations::revocations::admit_reader;
+    use countersign_operations::readers;
     use http::{Request, StatusCode};
     use tokio::time::timeout;
     use tower::ServiceExt as _;
@@ -171,7 +171,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let router = countersign.standalone_router().layer(Extension(shutdown.clone()));
         let (_, key) =
-            admit_reader(countersign.operations(), &Administrator::OPERATOR, "reader".to_owned()).await.unwrap();
+            readers::admit(countersign.operations(), &Administrator::OPERATOR, "reader".to_owned()).await.unwrap();
         let ask = async |query: &str| {
             let request = Request::get(format!("/revocations{query}"))
                 .header("authorization", format!("Bearer {}", *key.expose()))
