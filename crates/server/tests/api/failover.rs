@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Answer, KEY, Postgres, Request, Server, Settings, Tokens, Weather, Wire, refreshed, show, until};
+use crate::support::{
+    Answer, KEY, Postgres, Request, Server, Settings, Tokens, Weather, Wire, at_once, refreshed, show, until,
+};
 
 /// How soon nodes are ready after the standby has taken over.
 const SOON: Duration = Duration::from_secs(5);
@@ -48,7 +50,7 @@ struct Lost {
     bystander: Tokens,
 }
 
-/// Changes things at one node; `there` is where the requests would be tried.
+/// Changes things at one node; at both somebody will try to go on as before.
 fn change(here: &Server, there: &Server, pair: &Pair) -> Lost {
     let used = here.user("alice");
     let ended = here.log_in("alice");
@@ -68,22 +70,26 @@ fn change(here: &Server, there: &Server, pair: &Pair) -> Lost {
     let next = refreshed(here.refresh_keyed(&replayed.refresh, KEY));
     here.refresh_keyed(&replayed.refresh, "somebody else's key").refused(400, "refresh_token_replayed");
 
-    let refresh = |tokens: &Tokens| {
-        there.post("/api/auth/refresh-token").json(&json!({ "refreshToken": tokens.refresh, "retryKey": KEY }))
+    let of = |node: &Server| {
+        let refresh = |tokens: &Tokens| {
+            let body = json!({ "refreshToken": tokens.refresh, "retryKey": KEY });
+            node.post("/api/auth/refresh-token").json(&body)
+        };
+        let me = |tokens: &Tokens| node.get("/api/auth/me").bearer(&tokens.access);
+        [
+            ("the token that was used", refresh(&used)),
+            ("the refresh of a session that was ended", refresh(&ended)),
+            ("the access token of a session that was ended", me(&ended)),
+            ("the refresh of an account that was revoked", refresh(&revoked)),
+            ("the access token of an account that was revoked", me(&revoked)),
+            ("what a role allowed that was taken", node.get("/api/auth/revocation-readers").bearer(&demoted.access)),
+            ("the token that was replayed", refresh(&replayed)),
+            ("the access token of a session that ended with a replay", me(&next)),
+            ("a token that the standby never heard of", refresh(&newest)),
+            ("an access token that the standby never heard of", me(&newest)),
+        ]
     };
-    let me = |tokens: &Tokens| there.get("/api/auth/me").bearer(&tokens.access);
-    let dangerous = vec![
-        ("the token that was used", refresh(&used)),
-        ("the refresh of a session that was ended", refresh(&ended)),
-        ("the access token of a session that was ended", me(&ended)),
-        ("the refresh of an account that was revoked", refresh(&revoked)),
-        ("the access token of an account that was revoked", me(&revoked)),
-        ("what a role allowed that was taken", there.get("/api/auth/revocation-readers").bearer(&demoted.access)),
-        ("the token that was replayed", refresh(&replayed)),
-        ("the access token of a session that ended with a replay", me(&next)),
-        ("a token that the standby never heard of", refresh(&newest)),
-        ("an access token that the standby never heard of", me(&newest)),
-    ];
+    let dangerous = [here, there].into_iter().flat_map(of).collect();
     Lost { dangerous, ended, bystander }
 }
 
@@ -115,8 +121,9 @@ fn a_standby_without_the_last_commits_brings_nothing_back_to_life() {
 
     pair.fail_over();
     let promoted = Instant::now();
-    // From the first moment on: nobody may be faster than the nodes notice.
+    // From the first moment on and all at once: nobody may be faster than the nodes notice.
     let mut open: Vec<_> = lost.dangerous.iter().collect();
+    at_once(open.len(), |number| is_refused(open[number].0, &open[number].1.send()));
     until(SOON * 2, "every request of before is refused for good", || {
         open.retain(|(what, request)| !is_refused(what, &request.send()));
         open.is_empty().then_some(())
@@ -208,4 +215,37 @@ fn a_synchronous_standby_takes_over_and_nobody_has_to_sign_in_again() {
     here.me(&next.access).expect(200);
     here.me(&bob.access).refused(401, "session_revoked");
     assert!(here.events("restore_accepted").is_empty());
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
+fn lost_refreshes_are_noticed_whichever_connection_had_written_them() {
+    let mut pair = Pair::new();
+    let here = Settings::node(&pair.url).start();
+    here.register("alice");
+    let sessions: Vec<Tokens> = (0..12).map(|_| here.log_in("alice")).collect();
+    // Many connections write, each on its own.
+    at_once(sessions.len(), |number| {
+        let mut tokens = sessions[number].clone();
+        for _ in 0..10 {
+            tokens = refreshed(here.refresh_keyed(&tokens.refresh, KEY));
+        }
+    });
+    let first = here.log_in("alice");
+    let before: Vec<Tokens> = (0..12).map(|_| here.log_in("alice")).collect();
+    pair.cut();
+    // Sign-ins beside, so that the refreshes are not all in one transaction.
+    at_once(before.len() * 2, |number| match number % 2 {
+        0 => refreshed(here.refresh_keyed(&before[number / 2].refresh, KEY)),
+        _ => here.log_in("alice"),
+    });
+    pair.fail_over();
+    // One after the other, as few connections as possible: each of these was used.
+    for tokens in &before {
+        until(SOON, "the database is back", || {
+            let answer = here.refresh_keyed(&tokens.refresh, "somebody else's key");
+            is_refused("a used token", &answer).then_some(())
+        });
+    }
+    here.me(&first.access).expect(401).problem();
 }

@@ -265,8 +265,8 @@ fn guesses(address: SocketAddr, from: &str, name: &str) -> usize {
 #[test]
 #[ignore = "needs PostgreSQL and nginx: scripts/test"]
 fn guesses_spread_over_the_nodes_are_throttled_like_guesses_at_one() {
-    /// What may come through beside, while the nodes tell each other.
-    const FEW: usize = 3;
+    /// How long a guess has to be waited for once the allowance of one address for one account is used up.
+    const REFILL: u64 = 30;
     let with = |database: &Database| Settings::node(&database.url).with("trusted_proxies", "127.0.0.0/8");
     let database = Database::new();
     let alone = with(&database).start();
@@ -278,19 +278,31 @@ fn guesses_spread_over_the_nodes_are_throttled_like_guesses_at_one() {
     let nodes = three(&with(&database));
     let proxy = Proxy::nginx(&addresses(&nodes));
     nodes[0].register("alice");
+    let began = Instant::now();
     let in_turn = guesses(proxy.address, "198.51.100.1", "alice");
     // At once at every node, which is as fast as anybody can be.
-    let side_by_side: usize =
-        at_once(3, |number| guesses(nodes[number].address, "198.51.100.2", "alice")).into_iter().sum();
+    let guess_all = |number: usize| guesses(nodes[number].address, "198.51.100.2", "alice");
+    let side_by_side: usize = at_once(3, guess_all).into_iter().sum();
     show(format!(
         "guesses before one has to wait: {one} at one node, {in_turn} in turn at three, {side_by_side} side by side"
     ));
     assert!((5..=20).contains(&one), "{one}");
-    assert!(in_turn <= one + FEW, "{in_turn} guesses at three nodes in turn, {one} at one");
-    assert!(side_by_side <= one + 2 * FEW, "{side_by_side} guesses at three nodes side by side, {one} at one");
-    // Every node knows it, and nobody else is concerned.
+    // In the moment before the nodes tell each other, each gives out what is left.
+    assert!(in_turn <= 2 * one && side_by_side <= 3 * one, "{one} at one node, {in_turn} and {side_by_side} at three");
+    // Every guess too many has to be waited for, at every node: over time three give no more than one.
+    for (address, guessed) in [("198.51.100.1", in_turn), ("198.51.100.2", side_by_side)] {
+        let owed = (guessed - one) as u64 * REFILL;
+        for node in &nodes {
+            until(Duration::from_secs(2), "the node knows what was guessed at the others", || {
+                let answer = guess_at(node.address, address, "alice");
+                answer.refused(429, "too_many_attempts");
+                let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+                (wait + began.elapsed().as_secs() + 1 >= owed).then_some(())
+            });
+        }
+    }
+    // Nobody else is concerned.
     for node in &nodes {
-        guess_at(node.address, "198.51.100.1", "alice").refused(429, "too_many_attempts");
         let login = json!({ "username": "alice", "password": PASSWORD });
         node.post("/api/auth/login").forwarded_for("203.0.113.5").json(&login).send().expect(200);
     }
