@@ -66,8 +66,8 @@ async fn follow_feed(operations: &Operations) {
 /// The database that is served has lost commits that were acknowledged, as after a failover to a server that lagged behind: what was
 /// revoked or used since would be good again. So everything that was issued before ends, on all nodes at once.
 async fn end_what_was_lost(operations: &Operations, lost: &RestoredError) -> Result<(), StoreError> {
-    tracing::error!(%lost, "every session is ended, since it cannot be known which of them were revoked; everybody signs in again");
     operations.store.accept_restore(Origin::SERVER).await?;
+    tracing::error!(%lost, "every session has ended, since it cannot be known which of them were revoked; everybody signs in again");
     operations.feed.catch_up(&*operations.store).await
 }
 

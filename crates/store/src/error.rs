@@ -84,6 +84,19 @@ pub enum RestoredError {
         /// The path of the witness.
         witness: String,
     },
+    /// The database lost what this server was told that it had committed.
+    #[error(
+        "the database has lost commits that this server was told of: of {seen} that it had counted there are {found}"
+    )]
+    LostCommits {
+        /// What it has.
+        found: u64,
+        /// What it had.
+        seen: u64,
+    },
+    /// The database that is being served is another one than before.
+    #[error("the database is another one than this server has served until now, and not one that followed it")]
+    AnotherHistory,
     /// The database is another one.
     #[error(
         "the database is not the one that was served last (the witness file {witness} names another incarnation): it was restored \

@@ -10,6 +10,7 @@ pub mod database;
 pub mod error;
 mod fail_points;
 pub mod postgres;
+mod random;
 pub mod sqlite;
 pub mod transfer;
 pub mod verbs;

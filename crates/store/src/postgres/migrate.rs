@@ -3,14 +3,13 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
-use uuid::Uuid;
 
 use crate::database::SchemaVersion;
 use crate::error::{SchemaError, StoreError};
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::rows::{all, database_time, first, params};
-use crate::{Clock, StoreResult};
+use crate::{Clock, random};
 
 struct Migration {
     version: u32,
@@ -96,7 +95,7 @@ async fn migrate(connection: &Connection, clock: &Clock) -> Outcome<()> {
         // An epoch that follows the clock: what another database issued before this one was made is dead here.
         let sql = "INSERT INTO countersign.auth_state (one, incarnation, global_epoch, feed_seq, longest_access_lifetime) \
                    VALUES (1, $1, $2, 0, 0)";
-        connection.execute(sql, params![new_incarnation()?, Epoch::new(0).next(now).get()]).await?;
+        connection.execute(sql, params![random::id()?, Epoch::new(0).next(now).get()]).await?;
     }
     Ok(())
 }
@@ -142,13 +141,4 @@ fn checksum(migration: &Migration) -> [u8; 32] {
     let mut sum = [0; 32];
     sum.copy_from_slice(digest(&SHA256, migration.sql.as_bytes()).as_ref());
     sum
-}
-
-/// The name of a history of the database, or of a node, that nobody has had.
-#[expect(clippy::disallowed_methods, reason = "the one place where this back-end draws randomness")]
-pub(super) fn new_incarnation() -> StoreResult<Uuid> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| StoreError::Internal("the operating system has no randomness to give".to_owned()))?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }

@@ -45,7 +45,7 @@ use crate::postgres::node::{Memory, Node};
 use crate::postgres::rows::{first, params};
 use crate::postgres::witness::{Testimony, Witness};
 use crate::postgres::writing::{Base, Tries, patiently};
-use crate::{Clock, StoreResult};
+use crate::{Clock, StoreResult, random};
 
 /// How long a start waits, for another node that migrates as well.
 const START: Duration = Duration::from_secs(90);
@@ -155,7 +155,7 @@ async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clo
         OpenMode::Inspect => migrate::verify(connection).await?,
         OpenMode::Serve | OpenMode::Maintain => migrate::run(connection, clock).await?,
     }
-    let mut id = migrate::new_incarnation()?;
+    let mut id = random::id()?;
     if mode == OpenMode::Serve {
         state::stays(connection).await?;
         // Read first for its faults: what cannot be read is told as such, with what to do.
@@ -184,7 +184,7 @@ async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clo
         lanes.resize(lanes.len().max(lane + 1), 0);
         lanes[lane] = seq;
     }
-    Ok(Node::new(id, Memory { position, lanes }, witness.shown()))
+    Ok(Node::new(id, Memory { position, lanes }))
 }
 
 /// A database that answers before a commit is on disk loses some when it crashes; that is the operator's to decide, and to know.

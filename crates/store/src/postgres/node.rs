@@ -21,8 +21,6 @@ pub(super) struct Node {
     known: Mutex<Known>,
     free: Mutex<Vec<usize>>,
     feed: watch::Sender<u64>,
-    /// Where the witness is, for messages.
-    witness: String,
 }
 
 #[derive(Clone)]
@@ -55,12 +53,12 @@ pub(super) enum Comparison {
 }
 
 impl Node {
-    pub(super) fn new(id: Uuid, memory: Memory, witness: String) -> Self {
+    pub(super) fn new(id: Uuid, memory: Memory) -> Self {
         let feed = watch::Sender::new(memory.position.seq);
         let free = (0..memory.lanes.len()).rev().collect();
         let known =
             Known { position: memory.position, lanes: memory.lanes, past: HashSet::new(), broken: None, moved: None };
-        Self { id, known: Mutex::new(known), free: Mutex::new(free), feed, witness }
+        Self { id, known: Mutex::new(known), free: Mutex::new(free), feed }
     }
 
     /// A lane that nobody else uses. There are about as many as connections: where all are in use a further one is opened.
@@ -104,10 +102,10 @@ impl Node {
     pub(super) fn compare(&self, before: &FeedPosition, found: &FeedPosition) -> Comparison {
         if found.incarnation != before.incarnation {
             let past = lock(&self.known).past.contains(&found.incarnation);
-            return if past { Comparison::WentBack(self.swapped()) } else { Comparison::OtherHistory };
+            return if past { Comparison::WentBack(RestoredError::AnotherHistory) } else { Comparison::OtherHistory };
         }
         if found.seq < before.seq {
-            return Comparison::WentBack(self.went_back(found.seq, before.seq));
+            return Comparison::WentBack(RestoredError::LostCommits { found: found.seq, seen: before.seq });
         }
         Comparison::Continues
     }
@@ -120,14 +118,6 @@ impl Node {
             known.broken = Some(error.clone());
         }
         error
-    }
-
-    pub(super) fn went_back(&self, found: u64, seen: u64) -> RestoredError {
-        RestoredError::WentBack { found, seen, witness: self.witness.clone() }
-    }
-
-    pub(super) fn swapped(&self) -> RestoredError {
-        RestoredError::Swapped { witness: self.witness.clone() }
     }
 
     /// Notes how far the feed has come.
@@ -180,7 +170,11 @@ impl Lane {
     /// Whether the number that the database would give next follows the last one that was committed.
     pub(super) fn follows(&self, next: u64) -> Result<(), RestoredError> {
         let committed = lock(&self.node.known).lanes[self.number];
-        if next > committed { Ok(()) } else { Err(self.node.went_back(next.saturating_sub(1), committed)) }
+        if next > committed {
+            Ok(())
+        } else {
+            Err(RestoredError::LostCommits { found: next.saturating_sub(1), seen: committed })
+        }
     }
 
     /// Notes what was committed.

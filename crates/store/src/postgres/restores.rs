@@ -6,10 +6,10 @@ use countersign_core::events::{EventKind, Origin, RevocationScope};
 
 use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
-use crate::postgres::migrate::new_incarnation;
 use crate::postgres::rows::{first, params};
 use crate::postgres::state;
 use crate::postgres::writing::{Base, Writing};
+use crate::random;
 use crate::verbs::FeedPosition;
 
 /// What became of the acceptance.
@@ -40,7 +40,7 @@ pub(super) async fn accept(writing: &Writing, known: &FeedPosition, origin: Orig
     let since = found.global_epoch.max(known.global_epoch).next(writing.now);
     let seq = i64::try_from(found.seq.max(known.seq)).unwrap_or(i64::MAX);
     let sql = "UPDATE countersign.auth_state SET incarnation = $1, global_epoch = $2, feed_seq = $3";
-    writing.execute_on_one(sql, params![new_incarnation()?, since.get(), seq]).await?;
+    writing.execute_on_one(sql, params![random::id()?, since.get(), seq]).await?;
     let record = Record::new(EventKind::RestoreAccepted, origin);
     let expires_at = state::last_access_expiry(writing);
     record.publish(writing, RevocationScope::Everyone(since), expires_at).await.map(Accepted::Here)

@@ -7,6 +7,7 @@ use countersign_core::sessions::rotation;
 use countersign_core::sessions::state::{Session, Standing, alive};
 use countersign_core::time::Millis;
 
+use crate::error::MovedError;
 use crate::postgres::connection::Connection;
 use crate::postgres::ending::NEVER_IDLE;
 use crate::postgres::events::Record;
@@ -94,17 +95,18 @@ async fn account_and_standing(writing: &Writing, id: AccountId) -> Outcome<Optio
     first(&rows, |columns| Ok((columns.account()?, columns.standing()?)))
 }
 
-/// Asked at every request, so it also tells when the database has lost something.
+/// Asked at every request, so it also tells when the database has lost something or has moved.
 pub(super) async fn session_account(
     base: &Base,
     connection: &Connection,
     id: SessionId,
 ) -> Outcome<Result<SessionAccount, AccessDenied>> {
     let before = base.node.position();
-    let Some(found) = find(connection, id).await? else {
+    let Some(mut found) = find(connection, id).await? else {
         return Ok(Err(AccessDenied::UnknownSession));
     };
     base.continues(&before, &found.position, connection).await?;
+    base.node.stays_unless(found.moved.take())?;
     base.node.saw(found.position);
     let now = base.settle(found.time);
     Ok(found.alive_at(now))
@@ -123,6 +125,7 @@ pub(super) async fn session_account_held(
 struct FoundSession {
     time: Millis,
     position: FeedPosition,
+    moved: Option<MovedError>,
     session: Session,
     standing: Standing,
     account: Account,
@@ -140,7 +143,7 @@ async fn find(connection: &Connection, id: SessionId) -> Outcome<Option<FoundSes
     let sql = concat!(
         "SELECT ",
         database_time!(),
-        ", g.incarnation, g.feed_seq, g.global_epoch, ",
+        ", g.incarnation, g.feed_seq, g.global_epoch, g.moved_to, g.arriving IS NOT NULL, ",
         session_columns!(),
         ", ",
         standing_columns!(),
@@ -153,6 +156,7 @@ async fn find(connection: &Connection, id: SessionId) -> Outcome<Option<FoundSes
         Ok(FoundSession {
             time: columns.millis()?,
             position: columns.position()?,
+            moved: columns.moved()?,
             session: columns.session()?,
             standing: columns.standing()?,
             account: columns.account()?,

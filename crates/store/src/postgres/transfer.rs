@@ -11,7 +11,6 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::postgres::connection::{Connection, Connections, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
-use crate::postgres::migrate::new_incarnation;
 use crate::postgres::node::Memory;
 use crate::postgres::rows::{Bound, Columns, all, corrupt, database_time, first, params};
 use crate::postgres::state;
@@ -19,7 +18,7 @@ use crate::postgres::url::PostgresUrl;
 use crate::postgres::witness::{Testimony, Witness};
 use crate::postgres::writing::Tries;
 use crate::transfer::{Away, Column, Kind, Marks, PAGE, Place, Row, State, TABLES, Table, Value};
-use crate::{Clock, StoreResult};
+use crate::{Clock, StoreResult, random};
 
 /// Whoever serves the database asks for the position of the feed several times in this time, and learns of the mark by that.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
@@ -100,7 +99,7 @@ impl Place for PostgresPlace {
     }
 
     async fn leave(&mut self, to: &str) -> StoreResult<Result<Uuid, Away>> {
-        let id = new_incarnation()?;
+        let id = random::id()?;
         let left = write!(self, |connection| leave(&connection, id, to))?;
         match left {
             Some(()) => Ok(Ok(id)),
@@ -287,7 +286,7 @@ async fn bear_witness(connection: &Connection, witness: &Witness) -> Outcome<()>
     let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
     let rows = connection.rows(sql, &[]).await?;
     let position = first(&rows, |columns| columns.position())?.ok_or_else(state::missing)?;
-    let node = new_incarnation()?;
+    let node = random::id()?;
     Ok(witness.write(&Testimony::of(node, Memory { position, lanes: vec![] }))?)
 }
 

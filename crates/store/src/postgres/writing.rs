@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::error::StoreError;
+use crate::error::{RestoredError, StoreError};
 use crate::fail_points::{after_commit, before_commit};
 use crate::postgres::connection::{Connection, Connections, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
@@ -144,7 +144,7 @@ impl Base {
                 let sql = "SELECT 1 FROM countersign.incarnations WHERE incarnation = $1";
                 let known = before.incarnation.as_uuid();
                 if connection.rows(sql, params![known]).await?.is_empty() {
-                    return Err(StoreError::from(self.node.lost(self.node.swapped())).into());
+                    return Err(StoreError::from(self.node.lost(RestoredError::AnotherHistory)).into());
                 }
                 self.node.adopt(*found);
                 Err(Fault::Again(StoreError::Unavailable("another history of the database has begun".to_owned())))

@@ -6,10 +6,10 @@ use countersign_core::time::Millis;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::database::SchemaVersion;
-use crate::error::{SchemaError, StoreError};
+use crate::error::SchemaError;
 use crate::sqlite::connection::use_write_ahead_log;
 use crate::sqlite::rows::{many, one};
-use crate::{Clock, StoreResult};
+use crate::{Clock, StoreResult, random};
 
 /// Marks a database file as one of Countersign's ("CSGN"), so that `file` and other programs can tell.
 const APPLICATION_ID: i32 = 0x4353_474E;
@@ -84,7 +84,7 @@ fn migrate(transaction: &Transaction<'_>, now: Millis) -> StoreResult<()> {
         transaction.execute(
             "INSERT INTO auth_state (one, incarnation, global_epoch, feed_seq, commit_seq, longest_access_lifetime, served) \
              VALUES (1, ?1, ?2, 0, 0, 0, 0)",
-            params![new_incarnation()?, Epoch::new(0).next(now).get()],
+            params![random::id()?.into_bytes(), Epoch::new(0).next(now).get()],
         )?;
     }
     Ok(())
@@ -159,13 +159,4 @@ fn objects(connection: &Connection) -> StoreResult<Vec<Object>> {
         let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
         Ok(Object { label: format!("{kind} {name}"), sql })
     })
-}
-
-/// The name of a history of the database that nobody has had.
-#[expect(clippy::disallowed_methods, reason = "the one place where the store draws randomness")]
-pub(super) fn new_incarnation() -> StoreResult<[u8; 16]> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| StoreError::Internal("the operating system has no randomness to give".to_owned()))?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().into_bytes())
 }

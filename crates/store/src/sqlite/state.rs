@@ -6,12 +6,11 @@ use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
 
-use crate::StoreResult;
 use crate::error::MovedError;
-use crate::sqlite::migrate::new_incarnation;
 use crate::sqlite::rows::{corrupt, execute, execute_on_one, one};
 use crate::sqlite::writer::Writing;
 use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
+use crate::{StoreResult, random};
 
 pub(super) fn position(connection: &Connection) -> StoreResult<FeedPosition> {
     one(connection, "SELECT incarnation, feed_seq, global_epoch FROM auth_state", [], |columns| columns.position())?
@@ -54,7 +53,7 @@ pub(super) fn next_incarnation(writing: &Writing<'_>) -> StoreResult<()> {
     execute_on_one(
         writing.connection,
         "UPDATE auth_state SET incarnation = ?1, served = 1",
-        params![new_incarnation()?],
+        params![random::id()?.into_bytes()],
     )
 }
 

@@ -10,11 +10,10 @@ use rusqlite::{Connection, Row as StoredRow, Transaction, TransactionBehavior, p
 use uuid::Uuid;
 
 use crate::sqlite::connection::{Access, connect, locate};
-use crate::sqlite::migrate::new_incarnation;
 use crate::sqlite::rows::{Columns, corrupt, execute, one};
 use crate::sqlite::witness::Witness;
 use crate::transfer::{Away, Kind, Marks, PAGE, Place, Row, State, TABLES, Table, Value};
-use crate::{Clock, StoreResult};
+use crate::{Clock, StoreResult, random};
 
 /// A database file that is left or come to.
 pub(crate) struct SqlitePlace {
@@ -47,7 +46,7 @@ impl Place for SqlitePlace {
     }
 
     async fn leave(&mut self, to: &str) -> StoreResult<Result<Uuid, Away>> {
-        let id = Uuid::from_bytes(new_incarnation()?);
+        let id = random::id()?;
         let transaction = self.begin()?;
         if let Some(away) = marks(&transaction)?.away {
             return Ok(Err(away));

@@ -15,8 +15,8 @@ use crate::world::{STRANGER, World};
 const FORGET_A_COMMIT: &str = "UPDATE countersign.lanes SET commit_seq = commit_seq - 1 WHERE commit_seq > 1; \
                                DELETE FROM countersign.lanes WHERE commit_seq = 1";
 
-fn went_back<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> bool {
-    matches!(answer, Err(StoreError::Restored(RestoredError::WentBack { .. })))
+fn lost<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Restored(RestoredError::LostCommits { .. })))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,12 +29,9 @@ async fn a_lost_refresh_stops_the_node_until_every_session_has_ended() {
     let token = world.successor(&signed_in.token).await;
     world.harness.sql(FORGET_A_COMMIT).await;
 
-    assert!(went_back(world.store().rotate(world.presentation(&token), STRANGER).await));
-    assert!(
-        went_back(world.store().session_account(signed_in.session).await),
-        "reads are refused as well from then on"
-    );
-    assert!(went_back(world.store().feed_position().await));
+    assert!(lost(world.store().rotate(world.presentation(&token), STRANGER).await));
+    assert!(lost(world.store().session_account(signed_in.session).await), "reads are refused as well from then on");
+    assert!(lost(world.store().feed_position().await));
 
     let after = world.store().accept_restore(Origin::SERVER).await.unwrap();
     assert!(
@@ -61,8 +58,8 @@ async fn a_lost_revocation_is_noticed_by_a_node_that_only_read_of_it() {
                   UPDATE countersign.sessions SET ended_at = NULL, end_reason = NULL";
     world.harness.sql(forget).await;
 
-    assert!(went_back(other.session_account(signed_in.session).await), "the session would be alive again");
-    assert!(went_back(world.store().session_account(signed_in.session).await));
+    assert!(lost(other.session_account(signed_in.session).await), "the session would be alive again");
+    assert!(lost(world.store().session_account(signed_in.session).await));
 
     // Whoever comes second finds the history of the first.
     let (first, second) = (
@@ -87,7 +84,7 @@ async fn a_node_that_lost_nothing_follows_the_others_into_the_new_history() {
     // The history that was left does not come back, though its number is no smaller.
     let back = format!("UPDATE countersign.auth_state SET incarnation = '{}'", uuid::Uuid::from_u128(7));
     world.harness.sql(&back).await;
-    let swapped = |answer| matches!(answer, Err(StoreError::Restored(RestoredError::Swapped { .. })));
+    let swapped = |answer| matches!(answer, Err(StoreError::Restored(RestoredError::AnotherHistory)));
     assert!(swapped(other.feed_position().await));
 }
 
@@ -105,7 +102,8 @@ async fn a_start_remembers_what_the_witness_saw() {
 
     world.harness.sql(FORGET_A_COMMIT).await;
     assert!(matches!(objection(&url, &witness).await.unwrap(), Some(RestoredError::WentBack { .. })));
-    assert!(went_back(world.harness.start().await));
+    let started = world.harness.start().await;
+    assert!(matches!(started, Err(StoreError::Restored(RestoredError::WentBack { .. }))), "{started:?}");
     let elsewhere = world.harness.node().await;
     elsewhere.accept_restore(Origin::COMMAND_LINE).await.unwrap();
     assert_eq!(objection(&url, &witness).await.unwrap(), None, "the history that followed is known by the database");

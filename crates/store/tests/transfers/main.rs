@@ -1,16 +1,18 @@
 //! Moving house, from every back-end to every back-end.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-#![allow(dead_code, reason = "the helpers are those of the conformance suite")]
 
 mod cases;
 mod dump;
+#[allow(dead_code, reason = "this suite needs a part of it")]
 #[path = "../conformance/harness.rs"]
 mod harness;
 mod house;
 mod postgres_alone;
+#[allow(dead_code, reason = "this suite needs a part of it")]
 #[path = "../conformance/postgres_harness.rs"]
 mod postgres_harness;
 mod sqlite_alone;
+#[allow(dead_code, reason = "this suite needs a part of it")]
 #[path = "../conformance/world.rs"]
 mod world;
 
