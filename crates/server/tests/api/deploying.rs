@@ -287,7 +287,7 @@ fn more(served: &AtomicUsize) {
     until(Duration::from_secs(30), "clients are served", || (served.load(Ordering::Relaxed) > seen + 80).then_some(()));
 }
 
-/// The whole walk, and then each node in turn is killed and comes back while clients go on.
+/// The whole walk, and then one node after the other is killed and comes back while clients go on.
 fn nobody_notices_that_nodes_die(mut house: House) {
     let client = house.client(1);
     walk(&client, "alice");
@@ -316,7 +316,8 @@ fn nobody_notices_that_nodes_die(mut house: House) {
                 }
             });
         }
-        for number in 0..3 {
+        // Two of them, so that the poll finds one that lives, whichever it was sent to.
+        for number in 0..2 {
             more(&served);
             let mut node = house.nodes.remove(0);
             node.process.kill();
@@ -336,8 +337,8 @@ fn nobody_notices_that_nodes_die(mut house: House) {
         let (answer, took) = poll.join().unwrap();
         over.store(true, Ordering::Relaxed);
         show(format!("{} turns served; the quiet poll took {took:?}", served.load(Ordering::Relaxed)));
-        assert!(took >= Duration::from_secs(24), "{took:?}");
         let answer = answer.expect(200).json();
+        assert!(took >= Duration::from_secs(24), "{took:?}: {answer}");
         assert_eq!((&answer["seq"], &answer["snapshot"]), (&page["seq"], &json!(false)), "{answer}");
     });
 
