@@ -249,3 +249,34 @@ fn lost_refreshes_are_noticed_whichever_connection_had_written_them() {
     }
     here.me(&first.access).expect(401).problem();
 }
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
+fn a_refresh_that_was_lost_leaves_no_token_alive_at_a_node_that_knew_nothing_of_it() {
+    let mut pair = Pair::new();
+    let settings = Settings::node(&pair.url);
+    let other = settings.sibling();
+    let (here, there) = (settings.start(), other.start());
+    let alice = here.user("alice");
+    there.me(&alice.access).expect(200);
+    pair.cut();
+    // Not a word of it in the feed: the other node has no memory of this.
+    let newest = refreshed(here.refresh_keyed(&alice.refresh, KEY));
+    pair.fail_over();
+    let stolen = there.refresh_keyed(&alice.refresh, "somebody else's key");
+    show(format!("a used token at a node that knew nothing of it: {} {}", stolen.status, stolen.text()));
+    let fork = (stolen.status == 200).then(|| refreshed(stolen));
+    for node in [&here, &there] {
+        until(SOON, "everybody has to sign in again", || {
+            let answers = [node.me(&alice.access), node.me(&newest.access)];
+            answers.iter().all(|answer| is_refused("an access token", answer)).then_some(())
+        });
+    }
+    for tokens in fork.iter().chain([&alice, &newest]) {
+        for node in [&here, &there] {
+            node.me(&tokens.access).expect(401).problem();
+            node.refresh_keyed(&tokens.refresh, KEY).expect(400).problem();
+        }
+    }
+    there.me(&here.log_in("alice").access).expect(200);
+}

@@ -37,7 +37,8 @@ fn a_flood_of_logins_is_turned_away_and_refreshes_go_on() {
         }
         waits.sort_unstable();
         let p95 = waits[waits.len() * 95 / 100];
-        assert!(p95 < Duration::from_secs(1), "a refresh and a request took {p95:?}");
+        // Generous, since a busy machine is no fault of the server: behind the flood's queue it would be minutes.
+        assert!(p95 < Duration::from_secs(5), "a refresh and a request took {p95:?}");
     });
     server.log_in("alice");
 }

@@ -5,21 +5,27 @@ use std::time::Duration;
 use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
 
-use crate::error::StoreError;
+use crate::error::{RestoredError, StoreError};
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{corrupt, first, params};
+use crate::postgres::witness;
 use crate::postgres::writing::{Base, Writing};
 use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 
 /// Where the feed stands, held against what was known before. Asked all the time, so it also tells when the database has moved.
 pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<FeedPosition> {
-    let before = base.node.position();
+    let before = base.node.memory();
     let sql = "SELECT incarnation, feed_seq, global_epoch, moved_to, arriving IS NOT NULL FROM countersign.auth_state";
     let rows = connection.rows(sql, &[]).await?;
     let (found, moved) = first(&rows, |columns| Ok((columns.position()?, columns.moved()?)))?.ok_or_else(missing)?;
     base.node.stays_unless(moved)?;
-    base.continues(&before, &found, connection).await?;
+    base.continues(&before.position, &found, connection).await?;
+    // Every lane, used or not: whatever of this node is lost shows within one poll, and no used token lives longer than that.
+    let committed = witness::lanes(connection, base.node.id).await?;
+    if let Some((found, seen)) = witness::behind(&before.lanes, &committed) {
+        return Err(StoreError::from(base.node.lost(RestoredError::LostCommits { found, seen })).into());
+    }
     base.node.saw(found);
     Ok(found)
 }

@@ -94,11 +94,7 @@ impl Witness {
             return Ok(Some(RestoredError::WentBack { found: found.seq, seen: seen.feed_seq, witness }));
         }
         let committed = lanes(connection, seen.node).await?;
-        let behind = seen.lanes.iter().enumerate().find_map(|(lane, seen)| {
-            let found = committed.iter().find(|(number, _)| *number == lane as i64).map_or(0, |(_, seq)| *seq);
-            (found < *seen).then_some((found, *seen))
-        });
-        Ok(behind.map(|(found, seen)| RestoredError::WentBack { found, seen, witness }))
+        Ok(behind(&seen.lanes, &committed).map(|(found, seen)| RestoredError::WentBack { found, seen, witness }))
     }
 
     pub(super) fn read(&self) -> StoreResult<Option<Testimony>> {
@@ -165,6 +161,14 @@ fn private_file() -> fs::OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+/// The first lane in which there is less than was seen: what there is, and what was seen.
+pub(super) fn behind(seen: &[u64], committed: &[(i64, u64)]) -> Option<(u64, u64)> {
+    seen.iter().enumerate().find_map(|(lane, seen)| {
+        let found = committed.iter().find(|(number, _)| *number == lane as i64).map_or(0, |(_, seq)| *seq);
+        (found < *seen).then_some((found, *seen))
+    })
 }
 
 /// What a node has committed, by lane.

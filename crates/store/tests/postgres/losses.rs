@@ -116,3 +116,15 @@ async fn a_start_remembers_what_the_witness_saw() {
         "and it can be accepted"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_poll_notices_what_any_lane_has_lost() {
+    let world = World::<PostgresHarness>::new().await;
+    let alice = world.register("alice").await;
+    let signed_in = world.sign_in(alice.id).await;
+    world.successor(&signed_in.token).await;
+    world.store().feed_position().await.unwrap();
+    world.harness.sql(FORGET_A_COMMIT).await;
+    assert!(lost(world.store().feed_position().await), "though nothing was written since");
+}
