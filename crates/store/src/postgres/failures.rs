@@ -86,7 +86,10 @@ fn from_refusal(refusal: &DbError) -> Fault {
     if [SqlState::DUPLICATE_OBJECT, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA].contains(state) {
         return Fault::Again(StoreError::Internal(text));
     }
-    if *state == SqlState::INVALID_SQL_STATEMENT_NAME || *state == SqlState::DUPLICATE_PSTATEMENT {
+    if *state == SqlState::INVALID_SQL_STATEMENT_NAME
+        || *state == SqlState::DUPLICATE_PSTATEMENT
+        || text.contains("unsupported startup parameter")
+    {
         let hint =
             "behind a pooler that hands every transaction to another connection, add pgbouncer=true to database_url";
         return Fault::Final(StoreError::Unavailable(format!("{text}: {hint}")));

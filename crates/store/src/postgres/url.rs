@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Config, config};
 
-/// How long making a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long making a connection may take, all hosts together.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1400);
 /// After how long without an acknowledgement a connection counts as broken.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
@@ -96,7 +96,9 @@ impl PostgresUrl {
         // What may be read from a replica is what was true a moment ago: a revocation may be missing.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
+            // Each host is given its part: one that never answers must not use up what the next one needs.
+            let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+            config.connect_timeout(CONNECT_TIMEOUT / u32::try_from(hosts).unwrap_or(u32::MAX));
         }
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(UNACKNOWLEDGED);
