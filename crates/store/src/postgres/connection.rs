@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
 
@@ -120,9 +121,11 @@ impl Connection {
     /// Commits. Where the connection breaks meanwhile, nobody knows whether it did.
     pub(super) async fn commit(&self) -> Outcome<()> {
         self.object.batch_execute("COMMIT").await.map_err(|error| {
-            let broken = error.as_db_error().is_none();
+            // These two say that it did not commit. After anything else it may have, and doing it again would do it twice.
+            let undone = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+            let undone = error.code().is_some_and(|code| undone.contains(code));
             match error.into() {
-                Fault::Again(error) if broken => Fault::Final(error),
+                Fault::Again(error) if !undone => Fault::Final(error),
                 fault => fault,
             }
         })

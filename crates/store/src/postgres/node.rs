@@ -1,6 +1,6 @@
 //! What one node remembers of the database, so that it notices when the database loses what it had promised.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::{Arc, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::verbs::FeedPosition;
 pub(super) struct Node {
     pub(super) id: Uuid,
     known: Mutex<Known>,
-    free: Mutex<Vec<usize>>,
+    free: Mutex<VecDeque<usize>>,
     feed: watch::Sender<u64>,
 }
 
@@ -55,7 +55,7 @@ pub(super) enum Comparison {
 impl Node {
     pub(super) fn new(id: Uuid, memory: Memory) -> Self {
         let feed = watch::Sender::new(memory.position.seq);
-        let free = (0..memory.lanes.len()).rev().collect();
+        let free = (0..memory.lanes.len()).collect();
         let known =
             Known { position: memory.position, lanes: memory.lanes, past: HashSet::new(), broken: None, moved: None };
         Self { id, known: Mutex::new(known), free: Mutex::new(free), feed }
@@ -63,7 +63,7 @@ impl Node {
 
     /// A lane that nobody else uses. There are about as many as connections: where all are in use a further one is opened.
     pub(super) fn lane(self: &Arc<Self>) -> Lane {
-        let free = lock(&self.free).pop();
+        let free = lock(&self.free).pop_front();
         let number = free.unwrap_or_else(|| {
             let lanes = &mut lock(&self.known).lanes;
             lanes.push(0);
@@ -188,7 +188,8 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        lock(&self.node.free).push(self.number);
+        // At the end: one whose row is stuck must not be the next.
+        lock(&self.node.free).push_back(self.number);
     }
 }
 

@@ -85,7 +85,12 @@ impl PostgresUrl {
         if config.get_dbname().is_none_or(str::is_empty) {
             return Err(wrong(format!("must name a database, {EXAMPLE}")));
         }
-        let local = config.get_hostaddrs().iter().all(|address| address.is_loopback())
+        // Who names authorities wants them to be asked.
+        if ours.system_authorities && ours.tls.is_some_and(|tls| tls != TlsMode::VerifyFull) {
+            return Err(wrong("sslrootcert=system needs sslmode=verify-full".to_owned()));
+        }
+        let local = !ours.system_authorities
+            && config.get_hostaddrs().iter().all(|address| address.is_loopback())
             && config.get_hosts().iter().all(is_local);
         let tls = ours.tls.unwrap_or(if local { TlsMode::Disable } else { TlsMode::VerifyFull });
         config.ssl_mode(match tls {
@@ -115,6 +120,7 @@ impl PostgresUrl {
 struct Ours {
     tls: Option<TlsMode>,
     root_certificates: Option<PathBuf>,
+    system_authorities: bool,
     pooled: bool,
 }
 
@@ -136,7 +142,7 @@ impl Ours {
                 });
             }
             "sslrootcert" => match decoded(value) {
-                Some(path) if path == "system" => self.root_certificates = None,
+                Some(path) if path == "system" => self.system_authorities = true,
                 Some(path) if !path.is_empty() => self.root_certificates = Some(path.into()),
                 _ => {
                     return Err(InvalidPostgresUrl(
@@ -245,6 +251,7 @@ mod tests {
             ("postgres://me:hunter2@h:port/d", "must be a PostgreSQL URL"),
             ("postgres://me:hunter2@h/d?sslmode=maybe", "sslmode must be"),
             ("postgres://me:hunter2@h/d?sslrootcert=%zz", "sslrootcert must be"),
+            ("postgres://me:hunter2@h/d?sslmode=require&sslrootcert=system", "needs sslmode=verify-full"),
             ("postgres://me:hunter2@h/d?pgbouncer=perhaps", "pgbouncer must be"),
             ("postgres://me:hunter2@h/d?passfile=x", "passfile is not supported"),
             ("postgres://me:hunter2@h/d?colour=red", "colour"),
