@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["countersign-operations", "countersign-store", "countersign-core", "countersign-token", "countersign-bearer"],
     ),
     ("weather", &["countersign", "countersign-bearer"]),
+    ("countersign-bench", &["countersign-core", "countersign-token", "countersign-bearer"]),
 ];
 
 /// The only places of the server that may name the store: the command line, the root where the parts are put together, and the

@@ -1,0 +1,88 @@
+//! What was measured on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::ensure;
+use serde::Serialize;
+
+use crate::{clock, process, usage};
+
+/// Facts that belong to every figure.
+#[derive(Debug, Serialize)]
+pub(crate) struct Facts {
+    /// When the first run began, as RFC 3339 writes it.
+    pub(crate) began: String,
+    pub(crate) commit: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    /// In bytes.
+    pub(crate) memory: u64,
+    pub(crate) kernel: String,
+    /// The file system that the databases are on.
+    pub(crate) file_system: String,
+    pub(crate) rustc: String,
+    /// What the programs were built with.
+    pub(crate) profile: String,
+    pub(crate) sqlite: String,
+    pub(crate) postgres: String,
+    /// How many processes waited for a processor on average in the minute before.
+    pub(crate) load_before: f64,
+}
+
+impl Facts {
+    pub(crate) fn gather(work: &Path, profile: String, postgres: String) -> Self {
+        let line = |file: &str, name: &str| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let found = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+            found.map(|rest| rest.trim_start_matches([':', ' ', '\t']).to_owned()).unwrap_or_default()
+        };
+        let memory = line("/proc/meminfo", "MemTotal");
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        Self {
+            began: clock::rfc3339(clock::seconds()),
+            commit: said("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+            processor: line("/proc/cpuinfo", "model name"),
+            cores: usage::cores(),
+            memory: memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024,
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            file_system: file_system(work),
+            rustc: said("rustc", &["--version"]),
+            profile,
+            sqlite: rusqlite::version().to_owned(),
+            postgres,
+            load_before: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
+        }
+    }
+
+    /// Whether the machine had other things to do.
+    pub(crate) fn is_noisy(&self) -> bool {
+        self.load_before > 0.5
+    }
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    process::run(command, None).map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
+}
+
+/// Insists on a disk: what is flushed to memory costs nothing.
+pub(crate) fn insist_on_a_disk(folder: &Path) -> anyhow::Result<()> {
+    let kind = file_system(folder);
+    ensure!(!matches!(kind.as_str(), "tmpfs" | "ramfs"), "{} is in memory ({kind})", folder.display());
+    Ok(())
+}
+
+/// The type of the file system that a folder is on.
+fn file_system(folder: &Path) -> String {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let fields = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((fields.next()?, fields.next()?))
+    });
+    let under = fields.filter(|(at, _)| folder.starts_with(at));
+    under.max_by_key(|(at, _)| at.len()).map_or_else(|| "unknown".to_owned(), |(_, kind)| kind.to_owned())
+}

@@ -1,0 +1,436 @@
+//! The rows of the report: which figure, beside which yardstick, and what is aimed at.
+
+use serde::Serialize;
+
+use crate::bench::{Bench, Ended, Outcome};
+use crate::figures::{Figure, Unit, bytes, median, seconds, three};
+use crate::peers::store_name;
+use crate::plan::size_name;
+use crate::scenarios::{Backend, FEW, MANY, peer_step, scale_figure, scale_step};
+use crate::usage;
+
+/// What is aimed at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    /// The figure is so many times the yardstick at the least.
+    AtLeast(f64),
+    /// The figure is so many times the yardstick at the most.
+    AtMost(f64),
+    /// The figure is so many times the yardstick at the most, and so many seconds more.
+    AtMostAnd(f64, f64),
+    /// The figure itself is no larger.
+    Within(Figure),
+    /// For information.
+    None,
+}
+
+/// A row before anything was measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    what: String,
+    figure: String,
+    /// What people call it, and its figure.
+    yardstick: Option<(String, String)>,
+    target: Target,
+    /// The step that gives it.
+    step: String,
+}
+
+/// Several runs' values of one thing.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+/// How a row came out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Met,
+    Missed,
+    ForInformation,
+    /// Something is not here.
+    NotMeasured(String),
+    /// A wrong answer: no figure.
+    Failed(String),
+}
+
+/// A row of the report.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Assessed {
+    pub(crate) what: String,
+    pub(crate) unit: Option<Unit>,
+    pub(crate) figure: Option<Spread>,
+    pub(crate) yardstick_name: Option<String>,
+    pub(crate) yardstick: Option<Spread>,
+    pub(crate) yardstick_unit: Option<Unit>,
+    pub(crate) ratio: Option<Spread>,
+    pub(crate) target: String,
+    /// By which factor the target was passed; below 1 it was missed by so much.
+    pub(crate) margin: Option<f64>,
+    pub(crate) verdict: Verdict,
+}
+
+impl Spread {
+    fn of(values: &[f64]) -> Option<Self> {
+        let median = median(values)?;
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Some(Self { median, least, most })
+    }
+}
+
+impl Target {
+    fn shown(self) -> String {
+        match self {
+            Self::AtLeast(times) => format!("≥ {} ×", three(times)),
+            Self::AtMost(times) => format!("≤ {} ×", three(times)),
+            Self::AtMostAnd(times, more) => format!("≤ {} × + {}", three(times), seconds(more)),
+            Self::Within(figure) => format!("≤ {}", figure.shown()),
+            Self::None => "–".to_owned(),
+        }
+    }
+
+    /// By which factor it is passed.
+    fn margin(self, figure: f64, yardstick: Option<f64>) -> Option<f64> {
+        // Nothing at all is as far within a limit as can be shown.
+        let within = |limit: f64, figure: f64| match figure {
+            figure if figure > 0.0 => limit / figure,
+            _ => 10.0,
+        };
+        match self {
+            Self::AtLeast(times) => yardstick.map(|yardstick| figure / (yardstick * times)),
+            Self::AtMost(times) => yardstick.map(|yardstick| within(yardstick * times, figure)),
+            Self::AtMostAnd(times, more) => yardstick.map(|yardstick| within(yardstick * times + more, figure)),
+            Self::Within(limit) => Some(within(limit.value, figure)),
+            Self::None => None,
+        }
+    }
+}
+
+impl Row {
+    fn new(step: impl Into<String>, what: impl Into<String>, figure: impl Into<String>, target: Target) -> Self {
+        Self { what: what.into(), figure: figure.into(), yardstick: None, target, step: step.into() }
+    }
+
+    fn beside(mut self, name: impl Into<String>, figure: impl Into<String>) -> Self {
+        self.yardstick = Some((name.into(), figure.into()));
+        self
+    }
+
+    /// What the runs say of it.
+    fn assess(&self, runs: &[Outcome]) -> Assessed {
+        let of = |name: &str| runs.iter().filter_map(|run| run.figures.get(name)).collect::<Vec<_>>();
+        let values = |figures: &[Figure]| figures.iter().map(|figure| figure.value).collect::<Vec<_>>();
+        let figures = of(&self.figure);
+        let yardsticks = self.yardstick.as_ref().map(|(_, name)| of(name)).unwrap_or_default();
+        let both = runs.iter().filter_map(|run| {
+            let (_, yardstick) = self.yardstick.as_ref()?;
+            Some((run.figures.get(&self.figure)?.value, run.figures.get(yardstick)?.value))
+        });
+        let ratios: Vec<f64> = both.clone().map(|(figure, yardstick)| figure / yardstick).collect();
+        let margins: Vec<f64> = match self.yardstick {
+            Some(_) => both.filter_map(|(figure, yardstick)| self.target.margin(figure, Some(yardstick))).collect(),
+            None => figures.iter().filter_map(|figure| self.target.margin(figure.value, None)).collect(),
+        };
+        let margin = median(&margins);
+        let unit = figures.first().map(|figure| figure.unit);
+        let verdict = match (self.failure(runs), figures.is_empty(), margin) {
+            (Some(failed @ Verdict::Failed(_)), ..) | (Some(failed), true, _) => failed,
+            (_, true, _) => Verdict::NotMeasured(LEFT_OUT.to_owned()),
+            (.., Some(margin)) if margin >= 1.0 => Verdict::Met,
+            (.., Some(_)) => Verdict::Missed,
+            _ if matches!(self.target, Target::None) => Verdict::ForInformation,
+            _ => Verdict::NotMeasured("without its yardstick".to_owned()),
+        };
+        Assessed {
+            what: self.what.clone(),
+            unit,
+            figure: Spread::of(&values(&figures)),
+            yardstick_name: self.yardstick.as_ref().map(|(name, _)| name.clone()),
+            yardstick: Spread::of(&values(&yardsticks)),
+            yardstick_unit: yardsticks.first().map(|figure| figure.unit),
+            ratio: Spread::of(&ratios),
+            target: self.target.shown(),
+            margin,
+            verdict,
+        }
+    }
+
+    /// Why the step gave nothing in one of the runs.
+    fn failure(&self, runs: &[Outcome]) -> Option<Verdict> {
+        let ends = runs.iter().flat_map(|run| &run.steps).filter(|(name, _)| *name == self.step);
+        let mut left_out = None;
+        for (_, ended) in ends {
+            match ended {
+                Ended::Measured => {}
+                Ended::LeftOut(why) => left_out = Some(Verdict::NotMeasured(why.clone())),
+                Ended::Failed(why) => return Some(Verdict::Failed(why.clone())),
+            }
+        }
+        left_out
+    }
+}
+
+/// Every row, as the runs say.
+pub(crate) fn assess(bench: &Bench, runs: &[Outcome]) -> Vec<Assessed> {
+    let mut rows = main_rows();
+    rows.extend(scale_rows(bench));
+    rows.extend(peer_rows(bench));
+    // A quick run leaves some out.
+    let is_part = |row: &&Row| runs.iter().flat_map(|run| &run.steps).any(|(name, _)| *name == row.step);
+    let assessed = rows.iter().filter(is_part).map(|row| row.assess(runs));
+    assessed.filter(|row| row.verdict != Verdict::NotMeasured(LEFT_OUT.to_owned())).collect()
+}
+
+/// Why a row has no figure although its step was done.
+const LEFT_OUT: &str = "left out of this run";
+
+const SQLITE: &str = "refresh, SQLite";
+const POSTGRES: &str = "refresh, PostgreSQL";
+const HELLO: &str = "bare axum hello";
+
+fn main_rows() -> Vec<Row> {
+    let ms = 1e-3;
+    let hash_memory = usage::cores() as f64 * 19_456.0 * 1024.0;
+    let flood = |connections: usize| {
+        let what = format!("refresh p95 in a flood of logins, c{connections}");
+        let figure = format!("refresh p95 in the flood, c{connections}");
+        let yardstick = format!("refresh p95 at rest, c{connections}");
+        Row::new("refresh beside a flood of logins", what, figure, Target::AtMost(3.0)).beside("p95 at rest", yardstick)
+    };
+    vec![
+        Row::new(SQLITE, format!("refresh, SQLite, c{MANY}"), "refresh, SQLite", Target::AtLeast(0.25))
+            .beside(HELLO, "hello"),
+        Row::new(SQLITE, "refresh, SQLite, c1, p50", "refresh c1 p50, SQLite", Target::AtMostAnd(2.0, 0.15 * ms))
+            .beside("one raw commit", "SQLite commit of 1, p50"),
+        Row::new(SQLITE, format!("refresh p99, SQLite, c{MANY}"), "refresh p99, SQLite", Target::None)
+            .beside("raw commit of 64", "SQLite commit of 64, p50"),
+        Row::new(SQLITE, format!("refreshes beside raw updates, SQLite, c{MANY}"), "refresh, SQLite", Target::None)
+            .beside("raw updates, 64 a commit", "SQLite updates, 64 a commit"),
+        Row::new(POSTGRES, format!("refresh, PostgreSQL, c{MANY}"), "refresh, PostgreSQL", Target::AtLeast(1.0))
+            .beside("pgbench, 32 clients", "pgbench"),
+        Row::new(
+            "authorized GET",
+            format!("authorized GET, bearer layer, c{MANY}"),
+            "authorized GET",
+            Target::AtLeast(0.6),
+        )
+        .beside(HELLO, "hello"),
+        Row::new("authorized GET", format!("GET /api/auth/me, which asks the store, c{MANY}"), "me", Target::None)
+            .beside(HELLO, "hello"),
+        Row::new("limit: ES256 signatures", "first sight of a token", "first sight", Target::AtMost(1.3))
+            .beside("bare ES256 verification", "ES256 verify"),
+        Row::new("login", format!("login, c{FEW}"), "login", Target::AtLeast(0.9)).beside("bare Argon2id", "Argon2id"),
+        flood(MANY),
+        flood(FEW),
+        Row::new(
+            "refresh beside a flood of logins",
+            format!("memory in a flood of logins, c{MANY}"),
+            format!("memory in the flood, c{MANY}"),
+            Target::Within(Figure::bytes(64e6 + hash_memory)),
+        ),
+        Row::new(SQLITE, "rows added by refreshes", "rows added, SQLite", Target::Within(Figure::count(0.0))),
+        Row::new(
+            SQLITE,
+            "bytes added by each refresh",
+            "bytes added each, SQLite",
+            Target::Within(Figure::bytes(10.0)),
+        ),
+        Row::new(
+            "start on an empty folder",
+            "start to first 200, empty folder",
+            "start, empty folder",
+            Target::Within(Figure::seconds(0.2)),
+        ),
+        Row::new(
+            "revocation, one node",
+            "revocation to refusal, one node, p99",
+            "revocation p99, one node",
+            Target::Within(Figure::seconds(0.1)),
+        ),
+        Row::new(
+            "revocation, across nodes",
+            "revocation to refusal, across nodes, p99",
+            "revocation p99, across nodes",
+            Target::Within(Figure::seconds(1.0)),
+        ),
+        Row::new("mixed", "mixed: questions to /api/auth/me", "mixed questions", Target::None).beside(HELLO, "hello"),
+        Row::new("mixed", "mixed: refreshes", "mixed refreshes", Target::None).beside(HELLO, "hello"),
+        Row::new("mixed", "mixed: sign-ins", "mixed sign-ins", Target::None).beside("bare Argon2id", "Argon2id"),
+    ]
+}
+
+/// The largest crowd beside the smallest.
+fn scale_rows(bench: &Bench) -> Vec<Row> {
+    let (small, large) = (bench.plan.smallest(), bench.plan.largest());
+    let (few, many) = (size_name(small), size_name(large));
+    let mut rows = Vec::new();
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        if bench.plan.quick && backend == Backend::Postgres {
+            continue;
+        }
+        let store = backend.name();
+        let row = |what: String, figure: &str, target: Target| {
+            Row::new(scale_step(backend, large), what, scale_figure(figure, backend, large), target)
+        };
+        let beside =
+            |row: Row, figure: &str| row.beside(format!("with {few} sessions"), scale_figure(figure, backend, small));
+        let only_sqlite = |target: Target| if backend == Backend::Sqlite { target } else { Target::None };
+        rows.extend([
+            beside(
+                row(format!("revoke-all, {many} sessions, {store}"), "revoke-all", Target::AtMost(2.0)),
+                "revoke-all",
+            ),
+            row(
+                format!("revoke-all, {many} sessions, {store}, in itself"),
+                "revoke-all",
+                Target::Within(Figure::seconds(0.01)),
+            ),
+            beside(
+                row(
+                    format!("refresh all over {many} sessions, {store}, c{MANY}"),
+                    "refresh all over",
+                    Target::AtLeast(0.8),
+                ),
+                "refresh all over",
+            ),
+            row(
+                format!("a session at rest, {store}"),
+                "bytes a session",
+                only_sqlite(Target::Within(Figure::bytes(400.0))),
+            ),
+            row(
+                format!("start to first 200, {many} sessions, {store}"),
+                "start",
+                Target::Within(Figure::seconds(0.05)),
+            ),
+            row(format!("memory idle, {many} sessions, {store}"), "idle memory", Target::Within(Figure::bytes(20e6))),
+            row(
+                format!("memory under c{MANY} refresh, {many} sessions, {store}"),
+                "memory under load",
+                Target::Within(Figure::bytes(64e6)),
+            ),
+        ]);
+        if bench.plan.over > 0 {
+            rows.push(beside(
+                row(
+                    format!("refresh p95 while pruning, {many} sessions, {store}, c{FEW}"),
+                    "refresh p95 while pruning",
+                    Target::None,
+                ),
+                "refresh p95 while pruning",
+            ));
+        }
+    }
+    rows
+}
+
+fn peer_rows(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for peer in &bench.peers {
+        for store in &peer.protocol.stores {
+            let ours = match store.as_str() {
+                "postgres" => "refresh, PostgreSQL",
+                _ => "refresh, SQLite",
+            };
+            let target = match (peer.protocol.name.as_str(), store.as_str()) {
+                ("oidc-provider", "sqlite") => Target::AtLeast(20.0),
+                _ => Target::None,
+            };
+            let shown = store_name(store);
+            let name = format!("{} on {shown}", peer.protocol.name);
+            let row =
+                Row::new(peer_step(peer, store), format!("refresh, {shown}, c{MANY}, beside {name}"), ours, target);
+            rows.push(row.beside(name, peer.figure("refresh", store)));
+        }
+    }
+    rows
+}
+
+impl Assessed {
+    /// Whether somebody has to look at it.
+    pub(crate) const fn failed(&self) -> bool {
+        matches!(self.verdict, Verdict::Failed(_))
+    }
+
+    pub(crate) fn figure_shown(&self) -> String {
+        shown(self.figure, self.unit)
+    }
+
+    pub(crate) fn yardstick_shown(&self) -> String {
+        shown(self.yardstick, self.yardstick_unit)
+    }
+}
+
+fn shown(spread: Option<Spread>, unit: Option<Unit>) -> String {
+    let (Some(spread), Some(unit)) = (spread, unit) else { return "–".to_owned() };
+    let middle = Figure { value: spread.median, unit }.shown();
+    if spread.least == spread.most {
+        return middle;
+    }
+    let bound = |value: f64| match unit {
+        Unit::Bytes => bytes(value),
+        unit => Figure { value, unit }.shown(),
+    };
+    format!("{middle} ({} – {})", bound(spread.least), bound(spread.most))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::figures::Figures;
+
+    fn run(figures: &[(&str, f64)], steps: &[(&str, Ended)]) -> Outcome {
+        let mut kept = Figures::default();
+        for (name, value) in figures {
+            kept.seconds(name, *value);
+        }
+        let steps = steps.iter().map(|(name, ended)| ((*name).to_owned(), ended.clone())).collect();
+        Outcome { figures: kept, loads: Vec::new(), steps }
+    }
+
+    fn row(target: Target) -> Row {
+        Row::new("a step", "a row", "ours", target).beside("theirs", "theirs")
+    }
+
+    #[test]
+    fn a_target_is_judged_by_the_run_in_the_middle() {
+        let runs =
+            [(9.0, 2.0), (4.0, 2.0), (5.0, 2.0)].map(|(ours, theirs)| run(&[("ours", ours), ("theirs", theirs)], &[]));
+        let verdict = |target| row(target).assess(&runs).verdict;
+        assert_eq!(verdict(Target::AtLeast(2.5)), Verdict::Met);
+        assert_eq!(verdict(Target::AtLeast(2.6)), Verdict::Missed);
+        assert_eq!(verdict(Target::AtMost(2.5)), Verdict::Met);
+        assert_eq!(verdict(Target::AtMost(2.4)), Verdict::Missed);
+        assert_eq!(verdict(Target::AtMostAnd(2.0, 1.0)), Verdict::Met);
+        assert_eq!(verdict(Target::AtMostAnd(2.0, 0.9)), Verdict::Missed);
+        assert_eq!(verdict(Target::None), Verdict::ForInformation);
+        let assessed = row(Target::None).assess(&runs);
+        assert_eq!(assessed.figure_shown(), "5.00 s (4.00 s – 9.00 s)");
+        assert_eq!(assessed.ratio.unwrap().median, 2.5);
+        let alone = Row::new("a step", "a row", "ours", Target::Within(Figure::seconds(5.0)));
+        assert_eq!(alone.assess(&runs).verdict, Verdict::Met);
+        let nothing = Row::new("a step", "a row", "none", Target::Within(Figure::seconds(0.0)));
+        assert_eq!(nothing.assess(&[run(&[("none", 0.0)], &[])]).verdict, Verdict::Met);
+    }
+
+    #[test]
+    fn one_failed_run_is_no_figure_and_what_is_not_here_is_no_failure() {
+        let good = || run(&[("ours", 1.0), ("theirs", 1.0)], &[("a step", Ended::Measured)]);
+        let failed = run(&[], &[("a step", Ended::Failed("a wrong answer".to_owned()))]);
+        let assessed = row(Target::AtLeast(1.0)).assess(&[good(), failed]);
+        assert_eq!(assessed.verdict, Verdict::Failed("a wrong answer".to_owned()));
+        assert!(assessed.failed());
+        let left_out = run(&[], &[("a step", Ended::LeftOut("not installed".to_owned()))]);
+        let assessed = row(Target::AtLeast(1.0)).assess(&[left_out]);
+        assert_eq!(assessed.verdict, Verdict::NotMeasured("not installed".to_owned()));
+        assert!(!assessed.failed());
+        let without = run(&[("ours", 1.0)], &[("a step", Ended::Measured)]);
+        let assessed = row(Target::AtLeast(1.0)).assess(&[without]);
+        assert_eq!(assessed.verdict, Verdict::NotMeasured("without its yardstick".to_owned()));
+    }
+}

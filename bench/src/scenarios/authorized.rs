@@ -1,0 +1,24 @@
+//! Requests that an access token authorizes: at an API behind the bearer layer, and at the server itself.
+
+use super::MANY;
+use super::site::{Backend, Site};
+use crate::bench::Run;
+use crate::chains::Asking;
+use crate::drive::Drive;
+
+pub(super) fn measure(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let mut site = Site::new(run, "authorized", Backend::Sqlite, run.plan().smallest(), 0)?;
+    let weather = site.installation.weather()?;
+    let tokens = site.access_tokens(MANY)?;
+    let asking = tokens.iter().map(|token| Asking::weather(token)).collect();
+    let drive = Drive::new(format!("authorized GET, bearer layer, c{MANY}"), weather.address, asking);
+    let drive = drive.watching("weather", weather.tree()).watching("server", site.server.process.tree());
+    let (load, _) = run.drive(drive)?;
+    run.figures.per_second("authorized GET", run.loads[load].per_second());
+    weather.stop()?;
+
+    let asking = tokens.iter().map(|token| Asking::me(token)).collect();
+    let (load, _) = run.drive(site.drive(run, format!("GET /api/auth/me, SQLite, c{MANY}"), asking))?;
+    run.figures.per_second("me", run.loads[load].per_second());
+    site.end()
+}

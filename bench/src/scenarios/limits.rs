@@ -1,0 +1,77 @@
+//! The yardsticks.
+
+use std::time::Duration;
+
+use super::MANY;
+use crate::bench::{Run, Step};
+use crate::drive::Drive;
+use crate::figures::{count, seconds};
+use crate::yardsticks::{crypto, hello, pgbench, sqlite};
+
+pub(super) fn steps() -> Vec<Step> {
+    vec![
+        Step::new("limit: a bare axum that says hello", hello),
+        Step::new("limit: SQLite commits", commits),
+        Step::new("limit: ES256 signatures", signatures),
+        Step::new("limit: Argon2id hashes", hashes),
+        Step::new("limit: pgbench", updates),
+    ]
+}
+
+fn hello(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let server = hello::start(&run.bench.programs, &run.dir)?;
+    let chains = (0..MANY).map(|_| hello::asking()).collect();
+    let drive = Drive::new(format!("hello, c{MANY}"), server.address, chains).watching("server", server.tree());
+    let (load, _) = run.drive(drive)?;
+    run.figures.per_second("hello", run.loads[load].per_second());
+    server.stop()
+}
+
+fn commits(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let mut raw = sqlite::Raw::new(&run.dir)?;
+    let duration = run.plan().load / 4;
+    for updates in [1, 8, 64, 256] {
+        let commits = raw.commits(updates, duration)?;
+        run.terminal().result(&format!(
+            "{updates} updates a commit: {} updates/s, p50 of a commit {}, p99 {}",
+            count(commits.updates_per_second),
+            seconds(commits.p50),
+            seconds(commits.p99)
+        ));
+        run.figures.per_second(&format!("SQLite updates, {updates} a commit"), commits.updates_per_second);
+        run.figures.seconds(&format!("SQLite commit of {updates}, p50"), commits.p50);
+    }
+    Ok(())
+}
+
+fn signatures(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let rounds = if run.plan().load > Duration::from_secs(1) { 40 } else { 5 };
+    let times = crypto::signatures(rounds)?;
+    run.terminal().result(&format!(
+        "sign {}, verify {}; the bearer layer: a new token {}, one that it has seen {}",
+        seconds(times.sign),
+        seconds(times.verify),
+        seconds(times.first_sight),
+        seconds(times.seen)
+    ));
+    run.figures.seconds("ES256 sign", times.sign);
+    run.figures.seconds("ES256 verify", times.verify);
+    run.figures.seconds("first sight", times.first_sight);
+    run.figures.seconds("token seen", times.seen);
+    Ok(())
+}
+
+fn hashes(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let rate = crypto::argon2id((run.plan().load / 2).max(Duration::from_secs(1)))?;
+    run.terminal().result(&format!("{} hashes/s on all cores", count(rate)));
+    run.figures.per_second("Argon2id", rate);
+    Ok(())
+}
+
+fn updates(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let postgres = run.bench.postgres()?;
+    let rate = pgbench::run(postgres, &run.dir, run.plan().warm_up, run.plan().load)?;
+    run.terminal().result(&format!("{} updates/s", count(rate)));
+    run.figures.per_second("pgbench", rate);
+    Ok(())
+}

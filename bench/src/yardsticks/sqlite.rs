@@ -1,0 +1,79 @@
+//! What SQLite commits on this disk: updates of random rows, one thread, the log flushed at every commit.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+
+use crate::drive::Kind;
+
+/// Rows of the table, of about the size of a session's hot row.
+const ROWS: u64 = 100_000;
+const ROW_BYTES: usize = 180;
+
+/// Commits of so many updates each.
+#[derive(Debug)]
+pub(crate) struct Commits {
+    pub(crate) updates_per_second: f64,
+    /// How long the median commit took, in seconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+/// A database of its own on the disk of the others.
+pub(crate) struct Raw {
+    connection: Connection,
+    drawn: u64,
+}
+
+impl Raw {
+    pub(crate) fn new(work: &Path) -> anyhow::Result<Self> {
+        let path = work.join("raw.db");
+        let mut connection = Connection::open(path)?;
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection
+            .execute_batch("CREATE TABLE rows (id BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID")?;
+        let transaction = connection.transaction()?;
+        {
+            let mut insert = transaction.prepare("INSERT INTO rows VALUES (?1, ?2)")?;
+            for row in 0..ROWS {
+                insert.execute(params![id(row), vec![0u8; ROW_BYTES]])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(Self { connection, drawn: 0 })
+    }
+
+    pub(crate) fn commits(&mut self, updates_each: usize, duration: Duration) -> anyhow::Result<Commits> {
+        let mut latencies = Vec::new();
+        let began = Instant::now();
+        let mut value = vec![0; ROW_BYTES];
+        while began.elapsed() < duration {
+            let at = Instant::now();
+            let transaction = self.connection.transaction()?;
+            {
+                let mut update = transaction.prepare_cached("UPDATE rows SET value = ?2 WHERE id = ?1")?;
+                for _ in 0..updates_each {
+                    self.drawn =
+                        self.drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    value[..8].copy_from_slice(&self.drawn.to_le_bytes());
+                    update.execute(params![id((self.drawn >> 33) % ROWS), value])?;
+                }
+            }
+            transaction.commit()?;
+            latencies.push(u64::try_from(at.elapsed().as_nanos())?);
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let updates_per_second = (latencies.len() * updates_each) as f64 / seconds;
+        let kind = Kind::new("commits", latencies);
+        Ok(Commits { updates_per_second, p50: kind.quantile(0.5), p99: kind.quantile(0.99) })
+    }
+}
+
+/// Sixteen bytes that begin with the number, as ids that are made one after the other do.
+fn id(row: u64) -> [u8; 16] {
+    let mut bytes = [7; 16];
+    bytes[..8].copy_from_slice(&row.to_be_bytes());
+    bytes
+}
