@@ -14,8 +14,7 @@ import { open } from './database.mjs';
 import { makeClientAndUsers, makeTables } from './setup.mjs';
 
 const [port, folder] = process.argv.slice(2);
-const onPostgres = Boolean(process.env.BENCH_DATABASE_URL);
-const workers = Number(process.env.BENCH_WORKERS ?? (onPostgres ? 2 : 1));
+const workers = Number(process.env.BENCH_WORKERS ?? 2);
 
 function secretIn(file) {
   if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString('hex'), { mode: 0o600 });

@@ -2,13 +2,10 @@
 
 import os
 
-on_postgres = "BENCH_DATABASE_URL" in os.environ
-
 bind = f"127.0.0.1:{os.environ['BENCH_PORT']}"
-workers = int(os.environ.get("BENCH_WORKERS", "5"))
-worker_class = os.environ.get("BENCH_WORKER_CLASS", "gthread" if on_postgres else "sync")
-threads = 1
-keepalive = 60
+# As its documentation recommends: twice the cores and one more, of the class that is its default.
+workers = int(os.environ.get("BENCH_WORKERS") or 2 * os.cpu_count() + 1)
+worker_class = "sync"
 graceful_timeout = 2
 preload_app = True
 accesslog = None

@@ -74,10 +74,4 @@ def sqlite():
 
 
 URL = os.environ.get("BENCH_DATABASE_URL")
-DATABASES = {
-    "default": {
-        **(postgres(URL) if URL else sqlite()),
-        "CONN_MAX_AGE": None,
-        "ATOMIC_REQUESTS": os.environ.get("BENCH_ATOMIC") == "1",
-    }
-}
+DATABASES = {"default": {**(postgres(URL) if URL else sqlite()), "CONN_MAX_AGE": None}}
