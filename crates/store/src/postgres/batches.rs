@@ -1,56 +1,67 @@
 //! Refreshes that arrive together share a transaction and one flush to disk.
+//!
+//! A family always goes the same way, so that no two transactions of a node wait for each other over it. What cannot be answered in
+//! the company of others is answered in a transaction for its family alone, of which only a few are under way: a client that
+//! presents one token again and again takes nothing from the rest.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_core::events::Origin;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use countersign_core::ids::FamilyId;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::StoreResult;
 use crate::error::StoreError;
-use crate::postgres::rotation::{Answer, rotate_alone, rotate_together};
+use crate::postgres::rotation::{Answer, Presentation, rotate_in_turn, rotate_together};
 use crate::postgres::writing::{Base, PATIENCE, patiently, transact};
 use crate::verbs::{Rotate, RotatedIn};
 
-/// How many may wait. More than that is a pile-up: the callers are told at once.
+/// How many may wait on each way. More than that is a pile-up: the callers are told at once.
 const QUEUE: usize = 4096;
 /// How many share a transaction at the most.
 const BATCH: usize = 256;
-/// How many transactions are under way at the same time: while one is flushed, the next is gathered.
-const UNDER_WAY: usize = 2;
+/// How many ways there are: while one transaction is flushed, the next is gathered.
+const WAYS: usize = 2;
+/// How many transactions for a family alone are under way at once.
+const ALONE: usize = 4;
 
 /// Hands refreshes to the transactions.
 pub(super) struct Batches {
-    queue: mpsc::Sender<Waiting>,
+    ways: Vec<mpsc::Sender<Waiting>>,
 }
 
 struct Waiting {
-    rotate: Rotate,
-    reply: oneshot::Sender<StoreResult<Answer>>,
+    presentation: Presentation,
+    reply: oneshot::Sender<StoreResult<RotatedIn>>,
 }
 
 impl Batches {
     pub(super) fn start(base: &Arc<Base>, tasks: &mut JoinSet<()>) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..UNDER_WAY {
-            tasks.spawn(drain(Arc::clone(base), Arc::clone(&waiting)));
+        let turns = Arc::new(Semaphore::new(ALONE));
+        let mut ways = Vec::with_capacity(WAYS);
+        for _ in 0..WAYS {
+            let (way, waiting) = mpsc::channel(QUEUE);
+            let alone =
+                Arc::new(Alone { base: Arc::clone(base), turns: Arc::clone(&turns), waiting: Mutex::default() });
+            tasks.spawn(drain(Arc::clone(base), waiting, alone));
+            ways.push(way);
         }
-        Self { queue }
+        Self { ways }
     }
 
-    pub(super) async fn rotate(&self, base: &Arc<Base>, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
+    pub(super) async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { rotate: rotate.clone(), reply };
-        self.queue.try_send(waiting).map_err(|error| match error {
+        let presentation = Presentation { rotate, origin };
+        // Ids are random.
+        let way = usize::from(presentation.family().as_bytes()[0]) % self.ways.len();
+        self.ways[way].try_send(Waiting { presentation, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
-        let answer = patiently(PATIENCE, async { answer.await.unwrap_or_else(|_| Err(closed())) }).await?;
-        match answer {
-            Some(answer) => Ok(answer),
-            None => transact!(base, |writing| rotate_alone(&mut writing, &rotate, origin)),
-        }
+        patiently(PATIENCE, async { answer.await.unwrap_or_else(|_| Err(closed())) }).await
     }
 }
 
@@ -59,41 +70,129 @@ fn closed() -> StoreError {
 }
 
 /// Takes whatever waits into one transaction, again and again.
-async fn drain(base: Arc<Base>, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<Alone>) {
     let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        if waiting.lock().await.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
-        // Whoever has gone needs no answer; what is written for nobody would be lost.
-        batch.retain(|waiting: &Waiting| !waiting.reply.is_closed());
-        if batch.is_empty() {
+    let mut families = JoinSet::new();
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        while families.try_join_next().is_some() {}
+        let together: Vec<Waiting> = batch.drain(..).filter_map(|waiting| alone.join(waiting)).collect();
+        let presented = presentations(&together);
+        if presented.is_empty() {
             continue;
         }
-        let presented: Vec<Rotate> = batch.iter().map(|waiting| waiting.rotate.clone()).collect();
         let outcome = transact!(&base, |writing| rotate_together(&writing, &presented));
-        answer(batch.drain(..), outcome);
+        for waiting in answer(together, outcome) {
+            if let Some(family) = alone.leave(waiting) {
+                families.spawn(Arc::clone(&alone).answer(family));
+            }
+        }
     }
 }
 
-fn answer(batch: impl Iterator<Item = Waiting>, outcome: StoreResult<Vec<Answer>>) {
+fn presentations(waiting: &[Waiting]) -> Vec<Presentation> {
+    waiting.iter().map(|waiting| waiting.presentation.clone()).collect()
+}
+
+/// Answers whom it can; who is left.
+fn answer(together: Vec<Waiting>, outcome: StoreResult<Vec<Answer>>) -> Vec<Waiting> {
     match outcome {
         Ok(answers) => {
-            for (waiting, answer) in batch.zip(answers) {
-                // It fails where nobody waits any more.
-                let _ = waiting.reply.send(Ok(answer));
-            }
+            let answered = together.into_iter().zip(answers);
+            answered.filter_map(|(waiting, answer)| waiting.take(answer.map(Ok))).collect()
         }
         Err(error @ (StoreError::Unavailable(_) | StoreError::Restored(_) | StoreError::Moved(_))) => {
-            for waiting in batch {
-                let _ = waiting.reply.send(Err(error.clone()));
-            }
+            together.into_iter().filter_map(|waiting| waiting.take(Some(Err(error.clone())))).collect()
         }
         // One of them has a row that cannot be read or written: each alone shows which.
-        Err(_) => {
-            for waiting in batch {
-                let _ = waiting.reply.send(Ok(None));
+        Err(_) => together,
+    }
+}
+
+impl Waiting {
+    /// Answers; what waits still where there is no answer.
+    fn take(self, answer: Option<StoreResult<RotatedIn>>) -> Option<Self> {
+        let Some(answer) = answer else {
+            return Some(self);
+        };
+        // It fails where nobody waits any more.
+        let _ = self.reply.send(answer);
+        None
+    }
+}
+
+/// What waits for a transaction for its family alone.
+struct Alone {
+    base: Arc<Base>,
+    turns: Arc<Semaphore>,
+    waiting: Mutex<HashMap<FamilyId, Vec<Waiting>>>,
+}
+
+impl Alone {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<FamilyId, Vec<Waiting>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts it with the others of its family where there are some; else it may go with whoever comes along. Whoever has gone needs
+    /// no answer: what is written for nobody would be lost.
+    fn join(&self, waiting: Waiting) -> Option<Waiting> {
+        if waiting.reply.is_closed() {
+            return None;
+        }
+        match self.waiting().get_mut(&waiting.presentation.family()) {
+            None => Some(waiting),
+            Some(others) => {
+                others.push(waiting);
+                None
             }
         }
+    }
+
+    /// Leaves it for a transaction for its family alone; the family, where nobody has begun with that.
+    fn leave(&self, waiting: Waiting) -> Option<FamilyId> {
+        let family = waiting.presentation.family();
+        match self.waiting().entry(family) {
+            Entry::Occupied(mut others) => {
+                others.get_mut().push(waiting);
+                None
+            }
+            Entry::Vacant(first) => {
+                first.insert(vec![waiting]);
+                Some(family)
+            }
+        }
+    }
+
+    /// Answers whatever waits of a family, and what joins it meanwhile.
+    async fn answer(self: Arc<Self>, family: FamilyId) {
+        // It fails where the store has closed.
+        while let Ok(_turn) = self.turns.acquire().await
+            && let Some(waiting) = self.next(family)
+        {
+            let presented = presentations(&waiting);
+            let outcome = transact!(&self.base, |writing| rotate_in_turn(&mut writing, family, &presented));
+            match outcome {
+                Ok(answers) => {
+                    for (waiting, answer) in waiting.into_iter().zip(answers) {
+                        let _ = waiting.reply.send(Ok(answer));
+                    }
+                }
+                Err(error) => {
+                    for waiting in waiting {
+                        let _ = waiting.reply.send(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&self, family: FamilyId) -> Option<Vec<Waiting>> {
+        let mut families = self.waiting();
+        let mut waiting = families.get_mut(&family).map(std::mem::take).unwrap_or_default();
+        waiting.retain(|waiting| !waiting.reply.is_closed());
+        if waiting.is_empty() {
+            families.remove(&family);
+            return None;
+        }
+        Some(waiting)
     }
 }

@@ -1,8 +1,10 @@
 //! Connections: a pool of them, and one way to run a statement, with a pooler in between or without.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use futures_util::FutureExt as _;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
@@ -20,6 +22,8 @@ pub(super) const CONNECTIONS: usize = 16;
 const WAIT: Duration = Duration::from_millis(1000);
 /// How long a new connection may take.
 const CREATE: Duration = Duration::from_millis(1500);
+/// After so long, whoever has a connection next does not wait for an answer that nobody wants any more.
+const STUCK: Duration = Duration::from_millis(500);
 
 /// The connections of one node.
 #[derive(Clone)]
@@ -34,10 +38,28 @@ pub(super) struct Prepared<'s> {
     statement: Option<Statement>,
 }
 
-/// One connection; it goes back to the pool when it is dropped.
+/// One connection; it goes back to the pool when it is dropped, unless an answer is overdue.
 pub(super) struct Connection {
-    object: Object,
+    /// `None` once it was given up.
+    object: Option<Object>,
     pooled: bool,
+    taken_at: Instant,
+    /// How many requests were sent that have no answer yet.
+    unanswered: AtomicUsize,
+}
+
+/// A request on its way. Where nobody waits for it any more, it stays without an answer.
+struct Asked<'c>(&'c AtomicUsize);
+
+impl<'c> Asked<'c> {
+    fn on(connection: &'c Connection) -> Self {
+        connection.unanswered.fetch_add(1, Ordering::Relaxed);
+        Self(&connection.unanswered)
+    }
+
+    fn answered(self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A parameter of a statement.
@@ -65,7 +87,8 @@ impl Connections {
     }
 
     pub(super) async fn get(&self) -> Outcome<Connection> {
-        Ok(Connection { object: self.pool.get().await?, pooled: self.pooled })
+        let object = Some(self.pool.get().await?);
+        Ok(Connection { object, pooled: self.pooled, taken_at: Instant::now(), unanswered: AtomicUsize::new(0) })
     }
 
     pub(super) fn close(&self) {
@@ -76,16 +99,19 @@ impl Connections {
 impl Connection {
     /// Makes a statement ready: without a pooler it is parsed and planned once for each connection.
     pub(super) async fn prepare<'s>(&self, sql: &'s str, types: &[Type]) -> Outcome<Prepared<'s>> {
-        let statement = if self.pooled { None } else { Some(self.object.prepare_typed_cached(sql, types).await?) };
-        Ok(Prepared { sql, statement })
+        if self.pooled {
+            return Ok(Prepared { sql, statement: None });
+        }
+        let statement = self.ask(self.object()?.prepare_typed_cached(sql, types)).await?;
+        Ok(Prepared { sql, statement: Some(statement) })
     }
 
     /// Runs what was made ready: its request is sent when this is polled for the first time.
     pub(super) async fn run(&self, prepared: &Prepared<'_>, parameters: &[Parameter<'_>]) -> Outcome<Vec<Row>> {
         let Some(statement) = &prepared.statement else {
-            return Ok(self.object.query_typed(prepared.sql, &typed(parameters)).await?);
+            return self.ask(self.object()?.query_typed(prepared.sql, &typed(parameters))).await;
         };
-        Ok(self.object.query(statement, &values(parameters)).await?)
+        self.ask(self.object()?.query(statement, &values(parameters))).await
     }
 
     /// Every row that a statement gives.
@@ -96,16 +122,24 @@ impl Connection {
 
     /// Runs a statement that gives no rows; how many it changed.
     pub(super) async fn execute(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<u64> {
-        if self.pooled {
-            return Ok(self.object.execute_typed(sql, &typed(parameters)).await?);
-        }
-        let statement = self.object.prepare_typed_cached(sql, &types(parameters)).await?;
-        Ok(self.object.execute(&statement, &values(parameters)).await?)
+        let prepared = self.prepare(sql, &types(parameters)).await?;
+        let Some(statement) = &prepared.statement else {
+            return self.ask(self.object()?.execute_typed(sql, &typed(parameters))).await;
+        };
+        self.ask(self.object()?.execute(statement, &values(parameters))).await
     }
 
     /// Runs statements without parameters.
     pub(super) async fn batch(&self, sql: &str) -> Outcome<()> {
-        Ok(self.object.batch_execute(sql).await?)
+        self.ask(self.object()?.batch_execute(sql)).await
+    }
+
+    /// Sends statements without parameters, whose answer nobody waits for: whoever has the connection next comes after them.
+    pub(super) fn send(&self, sql: &str) {
+        // Polled once, the request is on its way. Where it could not be sent, the connection is broken and the pool finds out.
+        if let Some(object) = &self.object {
+            let _ = object.batch_execute(sql).now_or_never();
+        }
     }
 
     /// What begins a transaction. A lock that is held for long, or a node that stops in the middle, must not hold up the others.
@@ -120,7 +154,10 @@ impl Connection {
 
     /// Commits. Where the connection breaks meanwhile, nobody knows whether it did.
     pub(super) async fn commit(&self) -> Outcome<()> {
-        self.object.batch_execute("COMMIT").await.map_err(|error| {
+        let asked = Asked::on(self);
+        let committed = self.object()?.batch_execute("COMMIT").await;
+        asked.answered();
+        committed.map_err(|error| {
             // These two say that it did not commit. After anything else it may have, and doing it again would do it twice.
             let undone = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
             let undone = error.code().is_some_and(|code| undone.contains(code));
@@ -131,9 +168,39 @@ impl Connection {
         })
     }
 
+    /// True where an answer is overdue: the server hangs, or waits for a lock.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) > 0 && self.taken_at.elapsed() > STUCK
+    }
+
     /// Gives the connection up: whatever is under way on it is rolled back by the server.
-    pub(super) fn discard(self) {
-        drop(Object::take(self.object));
+    pub(super) fn discard(mut self) {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+
+    fn object(&self) -> Outcome<&Object> {
+        self.object.as_ref().ok_or_else(|| StoreError::Internal("the connection was given up".to_owned()).into())
+    }
+
+    async fn ask<T>(&self, request: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Outcome<T> {
+        let asked = Asked::on(self);
+        let answer = request.await;
+        asked.answered();
+        Ok(answer?)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.is_stuck() {
+            self.close();
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use crate::error::{Constraint, StoreError};
 pub(super) enum Fault {
     /// It may work when the whole transaction is tried again at once; the error is for the case that it never does.
     Again(StoreError),
+    /// Somebody else held a row for longer than one waits for it.
+    Held(StoreError),
     /// It is as it is.
     Final(StoreError),
 }
@@ -23,7 +25,7 @@ pub(super) type Outcome<T> = Result<T, Fault>;
 impl Fault {
     pub(super) fn into_error(self) -> StoreError {
         match self {
-            Self::Again(error) | Self::Final(error) => error,
+            Self::Again(error) | Self::Held(error) | Self::Final(error) => error,
         }
     }
 }
@@ -52,7 +54,7 @@ impl From<PoolError> for Fault {
                 // To make a connection at once again helps nobody.
                 Self::Again(error) => Self::Final(error),
                 // Not even a connection: whatever the reason, the database cannot be used now.
-                Self::Final(error) => Self::Final(StoreError::Unavailable(reason(error))),
+                Self::Held(error) | Self::Final(error) => Self::Final(StoreError::Unavailable(reason(error))),
             },
             PoolError::Timeout(_) => Self::Final(StoreError::Unavailable(
                 "no connection to the database was free or answered in time".to_owned(),
@@ -104,7 +106,10 @@ fn from_refusal(refusal: &DbError) -> Fault {
         let hint = "the role needs CONNECT on the database, and CREATE on it or the schema countersign for its own";
         return Fault::Final(StoreError::Unavailable(format!("{text}: {hint}")));
     }
-    if *state == SqlState::QUERY_CANCELED || *state == SqlState::LOCK_NOT_AVAILABLE {
+    if *state == SqlState::LOCK_NOT_AVAILABLE {
+        return Fault::Held(StoreError::Unavailable(text));
+    }
+    if *state == SqlState::QUERY_CANCELED {
         return Fault::Final(StoreError::Unavailable(text));
     }
     match state.code().get(..2) {

@@ -77,11 +77,12 @@ impl Advance {
         self.newer.push(family.recent.newer);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     /// Writes them; only the generation that the core has seen may be replaced.
     pub(super) async fn write(self, writing: &Writing) -> Outcome<()> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
         let sql = "UPDATE countersign.families f SET generation = u.generation, current_hash = u.current_hash, \
                    previous_hash = u.previous_hash, nonce = u.nonce, retry_hash = u.retry_hash, rotated_at = u.rotated_at, \
                    idle_expires_at = u.idle_expires_at, access_expires_at = u.access_expires_at, reissues = u.reissues, \

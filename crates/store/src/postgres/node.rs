@@ -1,8 +1,8 @@
 //! What one node remembers of the database, so that it notices when the database loses what it had promised.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Mutex;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use countersign_core::ids::Incarnation;
 use tokio::sync::watch;
@@ -12,6 +12,9 @@ use crate::StoreResult;
 use crate::error::{MovedError, RestoredError};
 use crate::verbs::FeedPosition;
 
+/// How long a lane rests whose row may be held: a server that is asked nothing any more ends a transaction after half of that.
+const REST: Duration = Duration::from_secs(10);
+
 /// The memory of a node.
 ///
 /// Each transaction that writes counts up one row, that of a lane which it has for itself. A server that was promoted without the
@@ -19,8 +22,16 @@ use crate::verbs::FeedPosition;
 pub(super) struct Node {
     pub(super) id: Uuid,
     known: Mutex<Known>,
-    free: Mutex<VecDeque<usize>>,
+    unused: Mutex<Unused>,
     feed: watch::Sender<u64>,
+}
+
+/// The lanes that no transaction has at the moment.
+#[derive(Default)]
+struct Unused {
+    free: VecDeque<usize>,
+    /// Those whose rows the server may still hold for a transaction that was given up, and since when.
+    resting: VecDeque<(Instant, usize)>,
 }
 
 #[derive(Clone)]
@@ -52,24 +63,36 @@ pub(super) enum Comparison {
     WentBack(RestoredError),
 }
 
+impl Unused {
+    fn take(&mut self, now: Instant) -> Option<usize> {
+        while let Some((since, lane)) = self.resting.front().copied()
+            && now.duration_since(since) >= REST
+        {
+            self.resting.pop_front();
+            self.free.push_back(lane);
+        }
+        self.free.pop_front()
+    }
+}
+
 impl Node {
     pub(super) fn new(id: Uuid, memory: Memory) -> Self {
         let feed = watch::Sender::new(memory.position.seq);
-        let free = (0..memory.lanes.len()).collect();
+        let unused = Unused { free: (0..memory.lanes.len()).collect(), resting: VecDeque::new() };
         let known =
             Known { position: memory.position, lanes: memory.lanes, past: HashSet::new(), broken: None, moved: None };
-        Self { id, known: Mutex::new(known), free: Mutex::new(free), feed }
+        Self { id, known: Mutex::new(known), unused: Mutex::new(unused), feed }
     }
 
     /// A lane that nobody else uses. There are about as many as connections: where all are in use a further one is opened.
     pub(super) fn lane(self: &Arc<Self>) -> Lane {
-        let free = lock(&self.free).pop_front();
-        let number = free.unwrap_or_else(|| {
+        let unused = lock(&self.unused).take(Instant::now());
+        let number = unused.unwrap_or_else(|| {
             let lanes = &mut lock(&self.known).lanes;
             lanes.push(0);
             lanes.len() - 1
         });
-        Lane { node: Arc::clone(self), number }
+        Lane { node: Arc::clone(self), number, held: false }
     }
 
     /// What the database has to be at least as far as, if it is read from now on.
@@ -160,9 +183,15 @@ impl Node {
 pub(super) struct Lane {
     node: Arc<Node>,
     number: usize,
+    held: bool,
 }
 
 impl Lane {
+    /// To be called where somebody may hold the row.
+    pub(super) fn rest(&mut self) {
+        self.held = true;
+    }
+
     pub(super) fn number(&self) -> i64 {
         self.number as i64
     }
@@ -188,11 +217,28 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // At the end: one whose row is stuck must not be the next.
-        lock(&self.node.free).push_back(self.number);
+        let mut unused = lock(&self.node.unused);
+        if self.held {
+            unused.resting.push_back((Instant::now(), self.number));
+        } else {
+            unused.free.push_back(self.number);
+        }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_whose_row_may_be_held_rests_before_it_is_used_again() {
+        let began = Instant::now();
+        let mut unused = Unused { free: VecDeque::from([4]), resting: VecDeque::from([(began, 7)]) };
+        assert_eq!([unused.take(began), unused.take(began + REST / 2)], [Some(4), None]);
+        assert_eq!(unused.take(began + REST), Some(7));
+    }
 }

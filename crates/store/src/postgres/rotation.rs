@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use countersign_core::accounts::Account;
 use countersign_core::events::{EventKind, Origin};
 use countersign_core::ids::FamilyId;
+use countersign_core::sessions::refresh_token::RefreshToken;
 use countersign_core::sessions::rotation::{Decision, Found, Refusal, Replay, decide};
-use countersign_core::sessions::state::{EndReason, Family, Session, Standing};
+use countersign_core::sessions::state::{EndReason, Ended, Family, Session, Standing};
 use countersign_core::time::Millis;
 use futures_util::future::try_join;
 use tokio_postgres::types::Type;
@@ -18,7 +19,7 @@ use crate::postgres::families::Advance;
 use crate::postgres::rows::{account_columns, all, family_columns, params, session_columns, standing_columns};
 use crate::postgres::writing::Writing;
 use crate::postgres::{ending, state};
-use crate::verbs::{Granted, Rotate, RotatedIn};
+use crate::verbs::{FeedPosition, Granted, Rotate, RotatedIn};
 
 const LOCK: &str = "SELECT id FROM countersign.families WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
 const LOCK_WHAT_IS_FREE: &str =
@@ -47,23 +48,30 @@ struct Rows {
     changed: bool,
 }
 
-/// The answer to one of several that were presented together; `None`: it needs a transaction of its own.
+/// What a client presents, and where it comes from.
+#[derive(Clone)]
+pub(super) struct Presentation {
+    pub(super) rotate: Rotate,
+    pub(super) origin: Origin,
+}
+
+/// The answer to one of several that were presented together; `None`: its family needs a transaction of its own.
 pub(super) type Answer = Option<RotatedIn>;
 
 /// Rotates many at once. What is locked by somebody else, and what ends a session, is left for a transaction of its own, so that
 /// it holds up nobody.
-pub(super) async fn rotate_together(writing: &Writing, presented: &[Rotate]) -> Outcome<Vec<Answer>> {
-    let ids: HashSet<Uuid> = presented.iter().map(|rotate| rotate.presented.token.family.as_uuid()).collect();
+pub(super) async fn rotate_together(writing: &Writing, presented: &[Presentation]) -> Outcome<Vec<Answer>> {
+    let ids: HashSet<Uuid> = presented.iter().map(|presentation| presentation.family().as_uuid()).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let (locked, mut rows) = lock_and_read(writing, LOCK_WHAT_IS_FREE, ids).await?;
     let mut answers = Vec::with_capacity(presented.len());
     let mut left = HashSet::new();
-    for rotate in presented {
-        let family = rotate.presented.token.family;
+    for presentation in presented {
+        let family = presentation.family();
         let answer = match rows.get_mut(&family) {
             None => Some(RotatedIn::Refused(Refusal::UnknownFamily)),
             Some(_) if !locked.contains(&family) || left.contains(&family) => None,
-            Some(rows) => answer(rows, rotate, writing.now),
+            Some(rows) => answer(rows, &presentation.rotate, writing.now),
         };
         if answer.is_none() {
             // Whoever comes after it in the same family must not overtake it.
@@ -71,60 +79,65 @@ pub(super) async fn rotate_together(writing: &Writing, presented: &[Rotate]) -> 
         }
         answers.push(answer);
     }
-    write(writing, &rows, presented).await?;
+    write(writing, rows.values_mut(), presented).await?;
     Ok(answers)
 }
 
 /// The answer where it changes the family alone.
 fn answer(rows: &mut Rows, rotate: &Rotate, now: Millis) -> Answer {
-    match ask(rows, rotate, now) {
+    match rows.ask(rotate, now) {
         Decision::Refused(refusal) => Some(RotatedIn::Refused(refusal)),
-        Decision::Replayed(_) | Decision::Reissued { recurring: true, .. } => None,
-        Decision::Rotated { family, successor } => {
-            rows.take(family);
-            Some(RotatedIn::Rotated(Box::new(rows.granted(now)), successor))
-        }
-        Decision::Reissued { family, successor, recurring: false } => {
-            rows.take(family);
-            Some(RotatedIn::Reissued(Box::new(rows.granted(now)), successor))
-        }
+        Decision::Rotated { family, successor } => Some(rows.rotated(family, successor, now)),
+        Decision::Reissued { family, successor, recurring: false } => Some(rows.reissued(family, successor, now)),
+        Decision::Reissued { recurring: true, .. } | Decision::Replayed(_) => None,
     }
 }
 
-/// Rotates one, whatever comes of it; where somebody else holds its row, it waits.
-pub(super) async fn rotate_alone(writing: &mut Writing, rotate: &Rotate, origin: Origin) -> Outcome<RotatedIn> {
-    let family = rotate.presented.token.family;
+/// Answers one after the other what was presented of one family, whatever comes of it; where somebody else holds its row, it waits.
+pub(super) async fn rotate_in_turn(
+    writing: &mut Writing,
+    family: FamilyId,
+    presented: &[Presentation],
+) -> Outcome<Vec<RotatedIn>> {
     let (_, mut rows) = lock_and_read(writing, LOCK, vec![family.as_uuid()]).await?;
     writing.look_at_the_clock().await?;
-    let Some(rows_of_it) = rows.get_mut(&family) else {
-        return Ok(RotatedIn::Refused(Refusal::UnknownFamily));
+    let Some(rows) = rows.get_mut(&family) else {
+        return Ok(presented.iter().map(|_| RotatedIn::Refused(Refusal::UnknownFamily)).collect());
     };
-    if let Some(answer) = answer(rows_of_it, rotate, writing.now) {
-        write(writing, &rows, std::slice::from_ref(rotate)).await?;
-        return Ok(answer);
+    let mut answers = Vec::with_capacity(presented.len());
+    for Presentation { rotate, origin } in presented {
+        let answer = match rows.ask(rotate, writing.now) {
+            Decision::Refused(refusal) => RotatedIn::Refused(refusal),
+            Decision::Rotated { family, successor } => rows.rotated(family, successor, writing.now),
+            Decision::Reissued { family, successor, recurring } => {
+                if recurring {
+                    recurs(writing, rows, *origin).await?;
+                }
+                rows.reissued(family, successor, writing.now)
+            }
+            Decision::Replayed(replay) => {
+                // Before the feed is told, which has to come last: whoever comes after a replay changes nothing.
+                write(writing, [&mut *rows], presented).await?;
+                let position = replayed(writing, rows, replay, *origin).await?;
+                rows.session.ended = Some(Ended { at: writing.now, reason: EndReason::Replayed });
+                RotatedIn::Replayed(replay, position)
+            }
+        };
+        answers.push(answer);
     }
-    match ask(rows_of_it, rotate, writing.now) {
-        Decision::Replayed(replay) => replayed(writing, rows_of_it, replay, origin).await,
-        Decision::Reissued { family, successor, .. } => {
-            rows_of_it.take(family);
-            let granted = rows_of_it.granted(writing.now);
-            let record = Record::new(EventKind::RetriesRecurring, origin);
-            let detail = "retries in three generations in a row: perhaps two hold one refresh token";
-            let record = record.account(rows_of_it.account.id).session(rows_of_it.session.id).detail(detail);
-            write(writing, &rows, std::slice::from_ref(rotate)).await?;
-            record.write(writing).await?;
-            Ok(RotatedIn::Reissued(Box::new(granted), successor))
-        }
-        Decision::Refused(refusal) => Ok(RotatedIn::Refused(refusal)),
-        Decision::Rotated { .. } => {
-            Err(crate::StoreError::Internal("one decision was made in two ways".to_owned()).into())
-        }
-    }
+    write(writing, [rows], presented).await?;
+    Ok(answers)
 }
 
-fn ask(rows: &Rows, rotate: &Rotate, now: Millis) -> Decision {
-    let found = Found { family: &rows.family, session: &rows.session, standing: &rows.standing };
-    decide(&rotate.presented, Some(found), &rotate.lifetimes, rotate.nonce, now)
+async fn recurs(writing: &Writing, rows: &Rows, origin: Origin) -> Outcome<()> {
+    let detail = "retries in three generations in a row: perhaps two hold one refresh token";
+    let record = Record::new(EventKind::RetriesRecurring, origin).detail(detail);
+    record.account(rows.account.id).session(rows.session.id).write(writing).await
+}
+
+async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin) -> Outcome<FeedPosition> {
+    let record = Record::new(EventKind::RefreshReplayed, origin).detail(replay.as_str());
+    ending::end_with(writing, rows.account.id, rows.session.id, EndReason::Replayed, record).await
 }
 
 async fn lock_and_read(
@@ -147,28 +160,51 @@ async fn lock_and_read(
     Ok((locked, found.into_iter().collect()))
 }
 
-async fn write(writing: &Writing, rows: &HashMap<FamilyId, Rows>, presented: &[Rotate]) -> Outcome<()> {
+/// Writes what has changed of the given rows.
+async fn write(
+    writing: &Writing,
+    rows: impl IntoIterator<Item = &mut Rows>,
+    presented: &[Presentation],
+) -> Outcome<()> {
     let mut advance = Advance::default();
-    for rows in rows.values().filter(|rows| rows.changed) {
+    for rows in rows.into_iter().filter(|rows| rows.changed) {
         advance.push(&rows.family, rows.seen);
+        rows.seen = rows.family.generation;
+        rows.changed = false;
+    }
+    if advance.is_empty() {
+        return Ok(());
     }
     advance.write(writing).await?;
-    if rows.values().any(|rows| rows.changed) {
-        writing.rotated();
-        if let Some(longest) = presented.iter().map(|rotate| rotate.lifetimes.access_token).max() {
-            state::note_access_lifetime(writing, longest).await?;
-        }
+    writing.rotated();
+    if let Some(longest) = presented.iter().map(|presentation| presentation.rotate.lifetimes.access_token).max() {
+        state::note_access_lifetime(writing, longest).await?;
     }
     Ok(())
 }
 
-async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin) -> Outcome<RotatedIn> {
-    let record = Record::new(EventKind::RefreshReplayed, origin).detail(replay.as_str());
-    let position = ending::end_with(writing, rows.account.id, rows.session.id, EndReason::Replayed, record).await?;
-    Ok(RotatedIn::Replayed(replay, position))
+impl Presentation {
+    pub(super) fn family(&self) -> FamilyId {
+        self.rotate.presented.token.family
+    }
 }
 
 impl Rows {
+    fn ask(&self, rotate: &Rotate, now: Millis) -> Decision {
+        let found = Found { family: &self.family, session: &self.session, standing: &self.standing };
+        decide(&rotate.presented, Some(found), &rotate.lifetimes, rotate.nonce, now)
+    }
+
+    fn rotated(&mut self, family: Family, successor: RefreshToken, now: Millis) -> RotatedIn {
+        self.take(family);
+        RotatedIn::Rotated(Box::new(self.granted(now)), successor)
+    }
+
+    fn reissued(&mut self, family: Family, successor: RefreshToken, now: Millis) -> RotatedIn {
+        self.take(family);
+        RotatedIn::Reissued(Box::new(self.granted(now)), successor)
+    }
+
     fn take(&mut self, family: Family) {
         self.family = family;
         self.changed = true;

@@ -83,7 +83,7 @@ impl Store for PostgresStore {
     }
 
     async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
-        self.batches.rotate(&self.base, rotate, origin).await
+        self.batches.rotate(rotate, origin).await
     }
 
     async fn session_account(&self, session: SessionId) -> StoreResult<Result<SessionAccount, AccessDenied>> {

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_core::time::Millis;
-use futures_util::FutureExt as _;
 use futures_util::future::try_join3;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -26,8 +25,6 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1700);
 pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a transaction is tried.
 const TRIES: u32 = 6;
-/// A connection whose transaction was left after this time may be stuck.
-const STUCK: Duration = Duration::from_millis(1000);
 
 /// What every transaction of a store shares.
 pub(super) struct Base {
@@ -54,7 +51,6 @@ pub(super) struct Writing {
     pub(super) state: State,
     lane: Lane,
     commit_seq: u64,
-    began: Instant,
     changed: AtomicBool,
     rotated: AtomicBool,
     published: std::sync::Mutex<Option<FeedPosition>>,
@@ -105,7 +101,6 @@ impl Base {
             state: State { position: before, longest_access_lifetime: 0 },
             lane,
             commit_seq: 0,
-            began: Instant::now(),
             changed: AtomicBool::new(false),
             rotated: AtomicBool::new(false),
             published: std::sync::Mutex::new(None),
@@ -114,8 +109,15 @@ impl Base {
         // One way there and back: the requests are sent in this order before the first answer comes.
         let connection = writing.connection()?;
         let begun = connection.batch(connection.begin());
-        let (_, counted, found) =
-            try_join3(begun, connection.run(&count, counting), connection.run(&look, &[])).await?;
+        let answers = try_join3(begun, connection.run(&count, counting), connection.run(&look, &[])).await;
+        let (_, counted, found) = match answers {
+            // Nothing else is locked so far. Another lane may be free.
+            Err(Fault::Held(error)) => {
+                writing.lane.rest();
+                return Err(Fault::Again(error));
+            }
+            answers => answers?,
+        };
         let counted = first(&counted, |columns| columns.counter())?.ok_or_else(|| corrupt("a count gave no row"))?;
         let (time, state, moved) = first(&found, |columns| {
             let time = columns.millis()?;
@@ -231,8 +233,8 @@ impl Writing {
         if let Some(connection) = self.connection.take()
             && self.position().seq > self.state.position.seq
         {
-            // Nobody waits for it, and where the engine knows no NOTIFY nothing is lost: every node polls as well.
-            let _ = connection.batch(&format!("NOTIFY countersign, '{}'", self.position().seq)).now_or_never();
+            // Where the engine knows no NOTIFY nothing is lost: every node polls as well.
+            connection.send(&format!("NOTIFY countersign, '{}'", self.position().seq));
         }
         Ok(value)
     }
@@ -241,13 +243,11 @@ impl Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        if self.began.elapsed() > STUCK {
-            connection.discard();
-            return;
-        }
-        // Polled once, the request is on its way; whoever has the connection next comes after it.
-        if let Some(Err(_)) = connection.batch("ROLLBACK").now_or_never() {
-            connection.discard();
+        if connection.is_stuck() {
+            // The server may hold the row of the lane until it notices that nobody is there.
+            self.lane.rest();
+        } else {
+            connection.send("ROLLBACK");
         }
     }
 }

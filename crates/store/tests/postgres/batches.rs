@@ -86,3 +86,47 @@ async fn a_row_that_cannot_be_read_fails_alone() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_stolen_token_that_comes_a_hundred_times_ends_its_session_once_and_in_a_few_commits() {
+    let world = World::<PostgresHarness>::new().await;
+    let sessions = many(&world, 1).await;
+    let first = sessions[0].clone();
+    world.successor(&world.successor(&first.token).await).await;
+    world.advance(Duration::from_secs(3600));
+    let client = world.harness.connect().await;
+    let before = commits(&client).await;
+    let answers = refresh_all(&world, &vec![first; 100]).join_all().await;
+    let replayed = answers.iter().filter(|answer| matches!(answer, Ok(RotatedIn::Replayed(..)))).count();
+    assert_eq!(replayed, 1);
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(RotatedIn::Replayed(..) | RotatedIn::Refused(_)))));
+    let used = commits(&client).await - before;
+    assert!(used < 10, "a hundred presentations took {used} commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn whoever_hammers_a_row_that_somebody_holds_takes_no_connection_from_the_others() {
+    let world = World::<PostgresHarness>::new().await;
+    let sessions = many(&world, 2).await;
+    let mut client = world.harness.connect().await;
+    let holding = client.transaction().await.unwrap();
+    let held = sessions[0].token.family.as_uuid();
+    holding.execute("SELECT 1 FROM countersign.families WHERE id = $1 FOR UPDATE", &[&held]).await.unwrap();
+
+    let mut hammering = refresh_all(&world, &vec![sessions[0].clone(); 200]);
+    let mut token = sessions[1].token.clone();
+    for _ in 0..20 {
+        let began = Instant::now();
+        token = world.successor(&token).await;
+        assert!(world.denied(sessions[1].session).await.is_none());
+        assert!(began.elapsed() < Duration::from_millis(500), "somebody else waited for {:?}", began.elapsed());
+    }
+    assert!(hammering.try_join_next().is_none(), "they wait for whoever holds the row");
+    holding.rollback().await.unwrap();
+    let answers = hammering.join_all().await;
+    let rotated = answers.iter().filter(|answer| matches!(answer, Ok(RotatedIn::Rotated(..)))).count();
+    let reissued = answers.iter().filter(|answer| matches!(answer, Ok(RotatedIn::Reissued(..)))).count();
+    assert_eq!((rotated, reissued), (1, 199));
+}

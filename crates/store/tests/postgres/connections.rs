@@ -60,3 +60,29 @@ async fn a_verb_that_nobody_waits_for_leaves_nothing_behind() {
     let idle: i64 = left.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(idle, 0, "no transaction was left open");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_read_that_was_given_up_does_not_hold_up_the_next() {
+    let world = World::<PostgresHarness>::new().await;
+    let mut client = world.harness.connect().await;
+    let holding = client.transaction().await.unwrap();
+    holding.batch_execute("LOCK TABLE countersign.readers IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let store = world.store();
+    assert!(timeout(Duration::from_millis(800), store.readers()).await.is_err(), "it waits for the table");
+    let accounts = timeout(Duration::from_millis(250), store.accounts(None, 10)).await;
+    assert!(accounts.is_ok_and(|accounts| accounts.is_ok()), "it has a connection to itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn where_the_row_of_a_lane_is_held_another_lane_is_taken() {
+    let world = World::<PostgresHarness>::new().await;
+    world.register("alice").await;
+    let mut client = world.harness.connect().await;
+    let holding = client.transaction().await.unwrap();
+    holding.execute("SELECT 1 FROM countersign.lanes FOR UPDATE", &[]).await.unwrap();
+    // After a wait, and then without one: the lane rests.
+    world.register("bob").await;
+    assert!(timeout(Duration::from_millis(500), world.register("carol")).await.is_ok());
+}
