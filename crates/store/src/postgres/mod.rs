@@ -41,17 +41,14 @@ use crate::error::{RestoredError, StoreError};
 use crate::postgres::batches::Batches;
 use crate::postgres::connection::{Connection, Connections};
 use crate::postgres::failures::{Fault, Outcome};
-use crate::postgres::node::{Memory, Node};
+use crate::postgres::node::Node;
 use crate::postgres::rows::{first, params};
 use crate::postgres::witness::{Testimony, Witness};
-use crate::postgres::writing::{Base, Tries, patiently};
+use crate::postgres::writing::{Base, PATIENCE, Tries, look, patiently, transact};
 use crate::{Clock, StoreResult, random};
 
 /// How long a start waits, for another node that migrates as well.
 const START: Duration = Duration::from_secs(90);
-
-/// No node has more transactions under way at once.
-const MOST_LANES: usize = 1024;
 
 /// A store in a PostgreSQL database, which other nodes may use at the same time.
 pub struct PostgresStore {
@@ -81,20 +78,24 @@ impl PostgresStore {
                     Err(fault) => Err(fault),
                 };
                 match outcome {
-                    Ok(node) => break Ok(node),
+                    Ok(prepared) => break Ok(prepared),
                     Err(fault) => tries.again(fault).await?,
                 }
             }
         });
-        let node = Arc::new(starting.await?);
+        let Prepared { node, former } = starting.await?;
+        let node = Arc::new(node);
         let base = Arc::new(Base { connections, node: Arc::clone(&node), clock });
         let mut tasks = JoinSet::new();
         let batches = Batches::start(&base, &mut tasks);
         let witnessed = mode == OpenMode::Serve;
         if witnessed {
-            let testimony = Testimony::of(node.id, node.memory());
-            if let Err(error) = listener::write(&witness, &testimony).await {
-                tracing::warn!(%error, "without it, a restart does not notice that the database lost something meanwhile");
+            match (listener::write(&witness, &Testimony::of(node.id, node.memory())).await, former) {
+                (Ok(()), Some(former)) => transact!(&base, |writing| former.follow(&writing))?,
+                (Ok(()), None) => {}
+                (Err(error), _) => {
+                    tracing::warn!(%error, "without it, a restart does not notice that the database lost something meanwhile");
+                }
             }
             tasks.spawn(listener::testify(witness.clone(), Arc::clone(&node)));
             if !url.pooled {
@@ -106,14 +107,35 @@ impl PostgresStore {
 
     async fn testify(&self) -> StoreResult<()> {
         let node = &self.base.node;
-        listener::write(&self.witness, &Testimony::of(node.id, node.memory())).await
+        let testimony = Testimony::of(node.id, node.memory());
+        // A command is not a server: it ends soon, and nothing follows from its being gone.
+        let testimony = if self.witnessed { testimony } else { testimony.at_the_end() };
+        listener::write(&self.witness, &testimony).await
     }
 
     async fn end(&self) -> StoreResult<()> {
-        let witnessed = if self.witnessed && self.base.node.check().is_ok() { self.testify().await } else { Ok(()) };
+        let node = &self.base.node;
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        let ended = if !self.witnessed {
+            self.leave_no_lanes().await
+        } else if node.check().is_ok() {
+            listener::write(&self.witness, &Testimony::of(node.id, node.memory()).at_the_end()).await
+        } else {
+            Ok(())
+        };
         self.base.connections.close();
-        witnessed
+        ended
+    }
+
+    /// Nobody asks for the lanes of a command that no witness tells of.
+    async fn leave_no_lanes(&self) -> StoreResult<()> {
+        let node = &self.base.node;
+        let witnessed = matches!(self.witness.read(), Ok(Some(testimony)) if testimony.is_of(node.id));
+        if witnessed || node.memory().lanes.is_empty() {
+            return Ok(());
+        }
+        let sql = "DELETE FROM countersign.lanes WHERE node = $1";
+        look!(&self.base, PATIENCE, |connection| connection.execute(sql, params![node.id])).map(|_| ())
     }
 }
 
@@ -149,21 +171,28 @@ pub async fn schema_version(url: &PostgresUrl) -> StoreResult<SchemaVersion> {
     patiently(START, async { asked.await.map_err(Fault::into_error) }).await
 }
 
-/// Makes the database ready and finds out what this node has to remember of it.
-async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clock: &Clock) -> Outcome<Node> {
+/// What a start has found.
+struct Prepared {
+    node: Node,
+    /// Of the node that was here before.
+    former: Option<Testimony>,
+}
+
+/// Makes the database ready and finds out what this node has to remember of it. The node is a new one at every start: of a witness
+/// that was copied, two nodes would count in the same lanes.
+async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clock: &Clock) -> Outcome<Prepared> {
     match mode {
         OpenMode::Inspect => migrate::verify(connection).await?,
         OpenMode::Serve | OpenMode::Maintain => migrate::run(connection, clock).await?,
     }
-    let mut id = random::id()?;
+    let mut former = None;
     if mode == OpenMode::Serve {
         state::stays(connection).await?;
         // Read first for its faults: what cannot be read is told as such, with what to do.
-        let testimony = witness.read()?;
+        former = witness.read()?;
         if let Some(objection) = witness.objection(connection).await? {
             return Err(StoreError::from(objection).into());
         }
-        id = testimony.map_or(id, |testimony| testimony.node);
         warn_of_lost_commits(connection).await?;
     }
     let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
@@ -177,14 +206,7 @@ async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clo
         position.seq = position.seq.max(seen.seq);
         position.global_epoch = position.global_epoch.max(seen.global_epoch);
     }
-    let mut lanes = vec![];
-    for (lane, seq) in witness::lanes(connection, id).await? {
-        let lane = usize::try_from(lane).ok().filter(|lane| *lane < MOST_LANES);
-        let lane = lane.ok_or_else(|| rows::corrupt("a lane has a number that no node gives"))?;
-        lanes.resize(lanes.len().max(lane + 1), 0);
-        lanes[lane] = seq;
-    }
-    Ok(Node::new(id, Memory { position, lanes }))
+    Ok(Prepared { node: Node::new(random::id()?, position), former })
 }
 
 /// A database that answers before a commit is on disk loses some when it crashes; that is the operator's to decide, and to know.

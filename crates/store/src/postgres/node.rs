@@ -76,12 +76,10 @@ impl Unused {
 }
 
 impl Node {
-    pub(super) fn new(id: Uuid, memory: Memory) -> Self {
-        let feed = watch::Sender::new(memory.position.seq);
-        let unused = Unused { free: (0..memory.lanes.len()).collect(), resting: VecDeque::new() };
-        let known =
-            Known { position: memory.position, lanes: memory.lanes, past: HashSet::new(), broken: None, moved: None };
-        Self { id, known: Mutex::new(known), unused: Mutex::new(unused), feed }
+    pub(super) fn new(id: Uuid, position: FeedPosition) -> Self {
+        let feed = watch::Sender::new(position.seq);
+        let known = Known { position, lanes: vec![], past: HashSet::new(), broken: None, moved: None };
+        Self { id, known: Mutex::new(known), unused: Mutex::default(), feed }
     }
 
     /// A lane that nobody else uses. There are about as many as connections: where all are in use a further one is opened.

@@ -17,6 +17,7 @@ use crate::postgres::failures::Outcome;
 use crate::postgres::node::Memory;
 use crate::postgres::rows::{all, corrupt, first, params};
 use crate::postgres::state;
+use crate::postgres::writing::Writing;
 use crate::verbs::FeedPosition;
 
 /// What is remembered.
@@ -26,9 +27,15 @@ pub(super) struct Testimony {
     feed_seq: u64,
     global_epoch: i64,
     /// The node whose lanes these are.
-    pub(super) node: Uuid,
+    node: Uuid,
     lanes: Vec<u64>,
+    /// True once the node has ended: nobody counts in its lanes any more.
+    #[serde(default)]
+    ended: bool,
 }
+
+/// In this lane stands that a node has ended and was followed by another, which knows what had become of its transactions.
+const FOLLOWED: i64 = -1;
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -40,7 +47,32 @@ impl Testimony {
     pub(super) fn of(node: Uuid, memory: Memory) -> Self {
         let Memory { position, lanes } = memory;
         let FeedPosition { incarnation, seq, global_epoch } = position;
-        Self { incarnation, feed_seq: seq, global_epoch: global_epoch.get(), node, lanes }
+        Self { incarnation, feed_seq: seq, global_epoch: global_epoch.get(), node, lanes, ended: false }
+    }
+
+    /// The last one of its node.
+    pub(super) fn at_the_end(self) -> Self {
+        Self { ended: true, ..self }
+    }
+
+    pub(super) fn is_of(&self, node: Uuid) -> bool {
+        self.node == node
+    }
+
+    /// To be done by the node that comes after this one, once its own witness is written. What it commits here is lost whenever
+    /// something is that was committed before: its own lanes are enough to notice that.
+    pub(super) async fn follow(&self, writing: &Writing) -> Outcome<()> {
+        writing.counts();
+        if !self.ended {
+            // It may only seem to have: of a copied witness the original is still in use.
+            return Ok(());
+        }
+        writing
+            .execute("DELETE FROM countersign.lanes WHERE node = $1 AND lane <> $2", params![self.node, FOLLOWED])
+            .await?;
+        let sql = "INSERT INTO countersign.lanes (node, lane, commit_seq) VALUES ($1, $2, 1) ON CONFLICT DO NOTHING";
+        writing.execute(sql, params![self.node, FOLLOWED]).await?;
+        Ok(())
     }
 
     /// The later of both in each respect, where they tell of one history.
@@ -48,6 +80,7 @@ impl Testimony {
         if (self.incarnation, self.node) != (other.incarnation, other.node) {
             return self;
         }
+        self.ended |= other.ended;
         self.feed_seq = self.feed_seq.max(other.feed_seq);
         self.global_epoch = self.global_epoch.max(other.global_epoch);
         self.lanes.resize(self.lanes.len().max(other.lanes.len()), 0);
@@ -94,6 +127,9 @@ impl Witness {
             return Ok(Some(RestoredError::WentBack { found: found.seq, seen: seen.feed_seq, witness }));
         }
         let committed = lanes(connection, seen.node).await?;
+        if committed.iter().any(|(lane, _)| *lane == FOLLOWED) {
+            return Ok(None);
+        }
         Ok(behind(&seen.lanes, &committed).map(|(found, seen)| RestoredError::WentBack { found, seen, witness }))
     }
 

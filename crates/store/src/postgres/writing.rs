@@ -202,6 +202,11 @@ impl Writing {
         published.unwrap_or(self.state.position)
     }
 
+    /// To be called where the transaction is to be committed, and so counted, although it may have changed nothing else.
+    pub(super) fn counts(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
     /// To be called by a rotation.
     pub(super) fn rotated(&self) {
         self.rotated.store(true, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! The database forgets what it had committed, as a server does that was promoted behind its predecessor.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use countersign_core::events::{EventKind, Origin};
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::Dead;
@@ -127,4 +129,49 @@ async fn a_poll_notices_what_any_lane_has_lost() {
     world.store().feed_position().await.unwrap();
     world.harness.sql(FORGET_A_COMMIT).await;
     assert!(lost(world.store().feed_position().await), "though nothing was written since");
+}
+
+/// Which nodes have counted in which lanes.
+async fn lanes(world: &World<PostgresHarness>) -> BTreeMap<uuid::Uuid, BTreeSet<i64>> {
+    let client = world.harness.connect().await;
+    let rows = client.query("SELECT node, lane FROM countersign.lanes", &[]).await.unwrap();
+    let mut lanes = BTreeMap::<_, BTreeSet<_>>::new();
+    for row in rows {
+        lanes.entry(row.get(0)).or_default().insert(row.get(1));
+    }
+    lanes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn nodes_that_start_from_one_witness_count_apart() {
+    let world = World::<PostgresHarness>::new().await;
+    world.register("alice").await;
+    let (witness, copied) = (world.harness.first_witness(), std::fs::read(world.harness.first_witness()).unwrap());
+    let copy = world.harness.start().await.unwrap();
+    std::fs::write(&witness, copied).unwrap();
+    let another = world.harness.start().await.unwrap();
+    assert_eq!(lanes(&world).await.len(), 3, "a node each");
+    for node in [&copy, &another] {
+        node.feed_position().await.unwrap();
+        node.ready().await.unwrap();
+    }
+    world.register("bob").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn of_a_node_that_has_ended_only_that_is_kept() {
+    let world = World::<PostgresHarness>::new().await;
+    world.register("alice").await;
+    world.store().close().await.unwrap();
+    let copied = std::fs::read(world.harness.first_witness()).unwrap();
+    let next = world.harness.start().await.unwrap();
+    let kept = lanes(&world).await;
+    assert_eq!(kept.values().cloned().collect::<BTreeSet<_>>(), BTreeSet::from([[-1].into(), [0].into()]), "{kept:?}");
+    next.close().await.unwrap();
+
+    // Whoever kept the witness of that node has lost nothing either.
+    std::fs::write(world.harness.first_witness(), copied).unwrap();
+    world.harness.start().await.unwrap();
 }
