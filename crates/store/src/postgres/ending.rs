@@ -1,4 +1,6 @@
-//! Ending single sessions: by their holder, by a change of the password, by a replay.
+//! Ending sessions by name: by their holder, by a change of the password, by a replay.
+
+use std::collections::HashMap;
 
 use countersign_core::events::{EventKind, Origin, RevocationScope};
 use countersign_core::ids::{AccountId, SessionId};
@@ -7,7 +9,7 @@ use countersign_core::time::Millis;
 
 use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
-use crate::postgres::rows::{all, first, params, session_columns, standing_columns};
+use crate::postgres::rows::{all, params, session_columns, standing_columns};
 use crate::postgres::writing::Writing;
 use crate::verbs::{Ended, FeedPosition};
 
@@ -52,20 +54,30 @@ async fn hold_alive(writing: &Writing, sessions: Vec<SessionId>, account: Accoun
     Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
 }
 
-/// Ends a session that is alive and held, with its event; the feed is told where an access token of it may still live.
-pub(super) async fn end_where_it_matters(
+/// Ends sessions that are alive and held; the event of each is still to be written, in this order. The feed is told where an access
+/// token may still live.
+pub(super) async fn end_many(
     writing: &Writing,
     account: AccountId,
-    session: SessionId,
+    sessions: Vec<SessionId>,
     reason: EndReason,
     origin: Origin,
-) -> Outcome<()> {
-    let record = Record::new(EventKind::SessionEnded, origin).account(account).session(session).detail(reason.as_str());
-    let expires_at = close(writing, session, reason).await?;
-    if expires_at <= writing.now {
-        return record.write(writing).await;
+) -> Outcome<Vec<Record>> {
+    if sessions.is_empty() {
+        return Ok(vec![]);
     }
-    record.publish(writing, RevocationScope::Session(session), expires_at).await.map(|_| ())
+    let expiries = close(writing, &sessions, reason).await?;
+    let record = |session: SessionId| {
+        let record = Record::new(EventKind::SessionEnded, origin);
+        let record = record.account(account).session(session).detail(reason.as_str());
+        match expiries.get(&session) {
+            Some(expires_at) if *expires_at > writing.now => {
+                record.revokes(RevocationScope::Session(session), *expires_at)
+            }
+            _ => record,
+        }
+    };
+    Ok(sessions.into_iter().map(record).collect())
 }
 
 /// Ends a session that is alive and whose families are held; the given event is the entry of the feed.
@@ -76,16 +88,20 @@ pub(super) async fn end_with(
     reason: EndReason,
     record: Record,
 ) -> Outcome<FeedPosition> {
-    let expires_at = close(writing, session, reason).await?;
+    let expiries = close(writing, &[session], reason).await?;
+    let expires_at = expiries.get(&session).copied().unwrap_or(writing.now);
     record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at).await
 }
 
-/// Marks a session as ended; when its newest access token expires.
-async fn close(writing: &Writing, session: SessionId, reason: EndReason) -> Outcome<Millis> {
-    let sql = "SELECT max(access_expires_at) FROM countersign.families WHERE session = $1";
-    let rows = writing.rows(sql, params![session.as_uuid()]).await?;
-    let expires_at = first(&rows, |columns| columns.maybe_millis())?.flatten();
-    let sql = "UPDATE countersign.sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
-    writing.execute_on_one(sql, params![session.as_uuid(), writing.now.get(), reason.as_str()]).await?;
-    Ok(expires_at.unwrap_or(writing.now))
+/// Marks sessions as ended; when the newest access token of each expires.
+async fn close(writing: &Writing, sessions: &[SessionId], reason: EndReason) -> Outcome<HashMap<SessionId, Millis>> {
+    let ids: Vec<_> = sessions.iter().map(SessionId::as_uuid).collect();
+    let count = ids.len() as u64;
+    let sql =
+        "SELECT session, max(access_expires_at) FROM countersign.families WHERE session = ANY($1) GROUP BY session";
+    let expiries =
+        all(&writing.rows(sql, params![ids]).await?, |columns| Ok((columns.session_id()?, columns.millis()?)))?;
+    let sql = "UPDATE countersign.sessions SET ended_at = $2, end_reason = $3 WHERE id = ANY($1) AND ended_at IS NULL";
+    writing.execute_on(count, sql, params![ids, writing.now.get(), reason.as_str()]).await?;
+    Ok(expiries.into_iter().collect())
 }

@@ -1,9 +1,10 @@
 //! Events: the audit log, and the revocation feed that is read from it.
 
 use countersign_core::epochs::Epoch;
-use countersign_core::events::{Actor, Event, EventKind, Origin, Revocation, RevocationScope};
+use countersign_core::events::{Actor, Event, EventKind, Origin, RevocationScope};
 use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::time::Millis;
+use uuid::Uuid;
 
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
@@ -15,6 +16,13 @@ use crate::verbs::{EventQuery, FeedPosition};
 /// The most events that one query gives.
 const PAGE: u32 = 1000;
 
+/// The columns of an event but its time, as [`Rows`] has them.
+macro_rules! written_columns {
+    () => {
+        "kind, actor, actor_account, address, account, session, detail, feed_seq, feed_scope, feed_version, feed_expires_at"
+    };
+}
+
 /// An event to write.
 pub(super) struct Record {
     kind: EventKind,
@@ -22,11 +30,13 @@ pub(super) struct Record {
     account: Option<AccountId>,
     session: Option<SessionId>,
     detail: Option<String>,
+    /// What the feed is told, and when the last access token concerned expires.
+    revokes: Option<(RevocationScope, Millis)>,
 }
 
 impl Record {
     pub(super) const fn new(kind: EventKind, origin: Origin) -> Self {
-        Self { kind, origin, account: None, session: None, detail: None }
+        Self { kind, origin, account: None, session: None, detail: None, revokes: None }
     }
 
     pub(super) const fn account(mut self, account: AccountId) -> Self {
@@ -44,55 +54,117 @@ impl Record {
         self
     }
 
-    /// Writes the event.
-    pub(super) async fn write(self, writing: &Writing) -> Outcome<()> {
-        self.insert(writing, None).await
+    /// Makes the event an entry of the revocation feed.
+    pub(super) const fn revokes(mut self, scope: RevocationScope, expires_at: Millis) -> Self {
+        self.revokes = Some((scope, expires_at));
+        self
     }
 
-    /// Writes the event as the next entry of the revocation feed: to be done last in a verb, since it locks what everybody needs.
+    /// Writes the event.
+    pub(super) async fn write(self, writing: &Writing) -> Outcome<()> {
+        Self::write_all(writing, vec![self]).await.map(|_| ())
+    }
+
+    /// Writes the event as the next entry of the revocation feed: see [`Self::write_all`].
     pub(super) async fn publish(
         self,
         writing: &Writing,
         scope: RevocationScope,
         expires_at: Millis,
     ) -> Outcome<FeedPosition> {
-        let position = state::next_position(writing).await?;
-        self.insert(writing, Some(Revocation { feed_seq: position.seq, scope, expires_at })).await?;
-        Ok(position)
+        Self::write_all(writing, vec![self.revokes(scope, expires_at)]).await
     }
 
-    async fn insert(self, writing: &Writing, feed: Option<Revocation>) -> Outcome<()> {
-        let (actor, actor_account) = match self.origin.actor {
+    /// Writes events in this order, however many with one statement, and those which revoke something as the next entries of the
+    /// feed; where it stands then. To be done last in a verb, since it locks what everybody needs.
+    pub(super) async fn write_all(writing: &Writing, records: Vec<Self>) -> Outcome<FeedPosition> {
+        let entries = records.iter().filter(|record| record.revokes.is_some()).count() as u64;
+        let position = match entries {
+            0 => writing.position(),
+            entries => state::next_positions(writing, entries).await?,
+        };
+        let mut rows = Rows::default();
+        let mut feed_seq = position.seq - entries;
+        for record in records {
+            feed_seq += u64::from(record.revokes.is_some());
+            rows.push(record, feed_seq);
+        }
+        rows.insert(writing).await?;
+        Ok(position)
+    }
+}
+
+/// Events as rows, column by column.
+#[derive(Default)]
+struct Rows {
+    kind: Vec<&'static str>,
+    actor: Vec<&'static str>,
+    actor_account: Vec<Option<Uuid>>,
+    address: Vec<Option<Vec<u8>>>,
+    account: Vec<Option<Uuid>>,
+    session: Vec<Option<Uuid>>,
+    detail: Vec<Option<String>>,
+    feed_seq: Vec<Option<i64>>,
+    feed_scope: Vec<Option<&'static str>>,
+    feed_version: Vec<Option<i64>>,
+    feed_expires_at: Vec<Option<i64>>,
+}
+
+impl Rows {
+    /// `feed_seq` is the number of the event where it is an entry of the feed.
+    fn push(&mut self, record: Record, feed_seq: u64) {
+        let (actor, actor_account) = match record.origin.actor {
             Actor::Account(account) => ("account", Some(account.as_uuid())),
             Actor::Anonymous => ("anonymous", None),
             Actor::CommandLine => ("command_line", None),
             Actor::Server => ("server", None),
         };
-        let (scope, version) = match feed.map(|feed| feed.scope) {
+        let (scope, version) = match record.revokes.map(|(scope, _)| scope) {
             None => (None, None),
             Some(RevocationScope::Session(_)) => (Some("session"), None),
             Some(RevocationScope::Account(_, version)) => (Some("account"), Some(version)),
             Some(RevocationScope::Everyone(epoch)) => (Some("everyone"), Some(epoch)),
         };
-        let sql = "INSERT INTO countersign.events (at, kind, actor, actor_account, address, account, session, detail, \
-                   feed_seq, feed_scope, feed_version, feed_expires_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        self.kind.push(record.kind.as_str());
+        self.actor.push(actor);
+        self.actor_account.push(actor_account);
+        self.address.push(address_bytes(record.origin.address));
+        self.account.push(record.account.map(|account| account.as_uuid()));
+        self.session.push(record.session.map(|session| session.as_uuid()));
+        self.detail.push(record.detail);
+        self.feed_seq.push(record.revokes.map(|_| feed_seq.cast_signed()));
+        self.feed_scope.push(scope);
+        self.feed_version.push(version.map(Epoch::get));
+        self.feed_expires_at.push(record.revokes.map(|(_, expires_at)| expires_at.get()));
+    }
+
+    async fn insert(self, writing: &Writing) -> Outcome<()> {
+        // Sorted before the ids are given out, so that these grow in the order of the events.
+        let sql = concat!(
+            "INSERT INTO countersign.events (at, ",
+            written_columns!(),
+            ") SELECT $1, ",
+            written_columns!(),
+            " FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) WITH ORDINALITY AS event (",
+            written_columns!(),
+            ", place) ORDER BY place"
+        );
+        let count = self.kind.len() as u64;
         let parameters = params![
             writing.now.get(),
-            self.kind.as_str(),
-            actor,
-            actor_account,
-            address_bytes(self.origin.address),
-            self.account.map(|account| account.as_uuid()),
-            self.session.map(|session| session.as_uuid()),
+            self.kind,
+            self.actor,
+            self.actor_account,
+            self.address,
+            self.account,
+            self.session,
             self.detail,
-            feed.map(|feed| feed.feed_seq.cast_signed()),
-            scope,
-            version.map(Epoch::get),
-            feed.map(|feed| feed.expires_at.get()),
+            self.feed_seq,
+            self.feed_scope,
+            self.feed_version,
+            self.feed_expires_at,
         ];
-        writing.execute(sql, parameters).await?;
-        Ok(())
+        writing.execute_on(count, sql, parameters).await
     }
 }
 

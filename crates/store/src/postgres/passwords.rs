@@ -120,11 +120,9 @@ async fn end_others(
     origin: Origin,
 ) -> Outcome<FeedPosition> {
     let others: Vec<_> = alive.into_iter().filter(|session| *session != keep).collect();
-    record.detail(format!("{} other sessions ended", others.len())).write(writing).await?;
-    for session in others {
-        ending::end_where_it_matters(writing, id, session, EndReason::PasswordChanged, origin).await?;
-    }
-    Ok(writing.position())
+    let mut records = vec![record.detail(format!("{} other sessions ended", others.len()))];
+    records.extend(ending::end_many(writing, id, others, EndReason::PasswordChanged, origin).await?);
+    Record::write_all(writing, records).await
 }
 
 fn fingerprint(hash: &PasswordHash) -> [u8; 32] {

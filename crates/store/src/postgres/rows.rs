@@ -81,7 +81,8 @@ macro_rules! bound {
 bound! {
     i64 => INT8, String => TEXT, &str => TEXT, Uuid => UUID, Vec<u8> => BYTEA, &[u8] => BYTEA,
     Vec<i64> => INT8_ARRAY, Vec<Option<i64>> => INT8_ARRAY, Vec<Uuid> => UUID_ARRAY, Vec<Option<Uuid>> => UUID_ARRAY,
-    Vec<Option<String>> => TEXT_ARRAY, Vec<Vec<u8>> => BYTEA_ARRAY, Vec<Option<Vec<u8>>> => BYTEA_ARRAY,
+    Vec<&'static str> => TEXT_ARRAY, Vec<Option<&'static str>> => TEXT_ARRAY, Vec<Option<String>> => TEXT_ARRAY,
+    Vec<Vec<u8>> => BYTEA_ARRAY, Vec<Option<Vec<u8>>> => BYTEA_ARRAY,
 }
 
 /// The parameters of a statement, each with its type.

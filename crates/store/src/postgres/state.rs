@@ -37,10 +37,11 @@ pub(super) async fn stays(connection: &Connection) -> Outcome<()> {
     Ok(moved.map_or(Ok(()), |moved| Err(StoreError::from(moved)))?)
 }
 
-/// Takes the next number of the feed; the other nodes are told when the transaction has committed.
-pub(super) async fn next_position(writing: &Writing) -> Outcome<FeedPosition> {
-    let sql = "UPDATE countersign.auth_state SET feed_seq = feed_seq + 1 RETURNING incarnation, feed_seq, global_epoch";
-    let rows = writing.rows(sql, &[]).await?;
+/// Takes the next numbers of the feed, the last of which is given; the other nodes are told when the transaction has committed.
+pub(super) async fn next_positions(writing: &Writing, count: u64) -> Outcome<FeedPosition> {
+    let sql =
+        "UPDATE countersign.auth_state SET feed_seq = feed_seq + $1 RETURNING incarnation, feed_seq, global_epoch";
+    let rows = writing.rows(sql, params![count.cast_signed()]).await?;
     let position = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
     writing.feed_moved(position);
     Ok(position)

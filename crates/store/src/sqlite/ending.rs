@@ -1,4 +1,4 @@
-//! Ending single sessions: the one place that marks them and tells the feed.
+//! Ending sessions by name: the one place that marks them and tells the feed.
 
 use countersign_core::events::{EventKind, Origin, RevocationScope};
 use countersign_core::ids::{AccountId, SessionId};
@@ -44,7 +44,8 @@ fn alive_among(writing: &Writing<'_>, account: AccountId, only: Option<SessionId
             session_columns!(),
             ", ",
             standing_columns!(),
-            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 AND ?2 IS NULL"
+            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 AND ?2 IS NULL \
+             ORDER BY s.id"
         ),
     };
     let parameters = params![account.as_bytes(), only.as_ref().map(SessionId::as_bytes)];
@@ -53,20 +54,27 @@ fn alive_among(writing: &Writing<'_>, account: AccountId, only: Option<SessionId
     Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
 }
 
-/// Ends a session that is alive, with its event; the feed is told where an access token of it may still live.
-pub(super) fn end_where_it_matters(
+/// Ends sessions that are alive; the event of each is still to be written, in this order. The feed is told where an access token may
+/// still live.
+pub(super) fn end_many(
     writing: &Writing<'_>,
     account: AccountId,
-    session: SessionId,
+    sessions: Vec<SessionId>,
     reason: EndReason,
     origin: Origin,
-) -> StoreResult<()> {
-    let record = Record::new(EventKind::SessionEnded, origin).account(account).session(session).detail(reason.as_str());
-    let expires_at = close(writing, session, reason)?;
-    if expires_at <= writing.now {
-        return record.write(writing);
-    }
-    record.publish(writing, RevocationScope::Session(session), expires_at).map(|_| ())
+) -> StoreResult<Vec<Record>> {
+    let end = |session: SessionId| {
+        let expires_at = close(writing, session, reason)?;
+        let record = Record::new(EventKind::SessionEnded, origin);
+        let record = record.account(account).session(session).detail(reason.as_str());
+        Ok(match expires_at {
+            Some(expires_at) if expires_at > writing.now => {
+                record.revokes(RevocationScope::Session(session), expires_at)
+            }
+            _ => record,
+        })
+    };
+    sessions.into_iter().map(end).collect()
 }
 
 /// Ends a session that is alive; the given event is the entry of the feed.
@@ -77,15 +85,15 @@ pub(super) fn end_with(
     reason: EndReason,
     record: Record,
 ) -> StoreResult<FeedPosition> {
-    let expires_at = close(writing, session, reason)?;
+    let expires_at = close(writing, session, reason)?.unwrap_or(writing.now);
     record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at)
 }
 
 /// Marks a session as ended; when its newest access token expires.
-fn close(writing: &Writing<'_>, session: SessionId, reason: EndReason) -> StoreResult<Millis> {
+fn close(writing: &Writing<'_>, session: SessionId, reason: EndReason) -> StoreResult<Option<Millis>> {
     let sql = "SELECT max(access_expires_at) FROM families WHERE session = ?1";
     let expires_at = one(writing.connection, sql, [session.as_bytes()], |columns| columns.maybe_millis())?.flatten();
     let sql = "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
     execute_on_one(writing.connection, sql, params![session.as_bytes(), writing.now.get(), reason.as_str()])?;
-    Ok(expires_at.unwrap_or(writing.now))
+    Ok(expires_at)
 }

@@ -1,7 +1,7 @@
 //! Events: the audit log, and the revocation feed that is read from it.
 
 use countersign_core::epochs::Epoch;
-use countersign_core::events::{Actor, Event, EventKind, Origin, Revocation, RevocationScope};
+use countersign_core::events::{Actor, Event, EventKind, Origin, RevocationScope};
 use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
@@ -22,11 +22,13 @@ pub(super) struct Record {
     account: Option<AccountId>,
     session: Option<SessionId>,
     detail: Option<String>,
+    /// What the feed is told, and when the last access token concerned expires.
+    revokes: Option<(RevocationScope, Millis)>,
 }
 
 impl Record {
     pub(super) const fn new(kind: EventKind, origin: Origin) -> Self {
-        Self { kind, origin, account: None, session: None, detail: None }
+        Self { kind, origin, account: None, session: None, detail: None, revokes: None }
     }
 
     pub(super) const fn account(mut self, account: AccountId) -> Self {
@@ -44,31 +46,52 @@ impl Record {
         self
     }
 
-    /// Writes the event.
-    pub(super) fn write(self, writing: &Writing<'_>) -> StoreResult<()> {
-        self.insert(writing, None)
+    /// Makes the event an entry of the revocation feed.
+    pub(super) const fn revokes(mut self, scope: RevocationScope, expires_at: Millis) -> Self {
+        self.revokes = Some((scope, expires_at));
+        self
     }
 
-    /// Writes the event as the next entry of the revocation feed: to be done last in a verb.
+    /// Writes the event.
+    pub(super) fn write(self, writing: &Writing<'_>) -> StoreResult<()> {
+        Self::write_all(writing, vec![self]).map(|_| ())
+    }
+
+    /// Writes the event as the next entry of the revocation feed: see [`Self::write_all`].
     pub(super) fn publish(
         self,
         writing: &Writing<'_>,
         scope: RevocationScope,
         expires_at: Millis,
     ) -> StoreResult<FeedPosition> {
-        let position = state::next_position(writing)?;
-        self.insert(writing, Some(Revocation { feed_seq: position.seq, scope, expires_at }))?;
+        Self::write_all(writing, vec![self.revokes(scope, expires_at)])
+    }
+
+    /// Writes events in this order, and those which revoke something as the next entries of the feed; where it stands then. To be
+    /// done last in a verb.
+    pub(super) fn write_all(writing: &Writing<'_>, records: Vec<Self>) -> StoreResult<FeedPosition> {
+        let entries = records.iter().filter(|record| record.revokes.is_some()).count() as u64;
+        let position = match entries {
+            0 => state::position(writing.connection)?,
+            entries => state::next_positions(writing, entries)?,
+        };
+        let mut feed_seq = position.seq - entries;
+        for record in records {
+            feed_seq += u64::from(record.revokes.is_some());
+            record.insert(writing, feed_seq)?;
+        }
         Ok(position)
     }
 
-    fn insert(self, writing: &Writing<'_>, feed: Option<Revocation>) -> StoreResult<()> {
+    /// `feed_seq` is the number of the event where it is an entry of the feed.
+    fn insert(self, writing: &Writing<'_>, feed_seq: u64) -> StoreResult<()> {
         let (actor, actor_account) = match self.origin.actor {
             Actor::Account(account) => ("account", Some(account)),
             Actor::Anonymous => ("anonymous", None),
             Actor::CommandLine => ("command_line", None),
             Actor::Server => ("server", None),
         };
-        let (scope, version) = match feed.map(|feed| feed.scope) {
+        let (scope, version) = match self.revokes.map(|(scope, _)| scope) {
             None => (None, None),
             Some(RevocationScope::Session(_)) => (Some("session"), None),
             Some(RevocationScope::Account(_, version)) => (Some("account"), Some(version)),
@@ -86,10 +109,10 @@ impl Record {
             self.account.as_ref().map(AccountId::as_bytes),
             self.session.as_ref().map(SessionId::as_bytes),
             self.detail,
-            feed.map(|feed| feed.feed_seq.cast_signed()),
+            self.revokes.map(|_| feed_seq.cast_signed()),
             scope,
             version.map(Epoch::get),
-            feed.map(|feed| feed.expires_at.get()),
+            self.revokes.map(|(_, expires_at)| expires_at.get()),
         ];
         execute(writing.connection, sql, parameters)?;
         Ok(())

@@ -80,18 +80,23 @@ pub(super) fn write(writing: &Writing<'_>, change: &PasswordChange, origin: Orig
     if change.expected.as_ref().is_some_and(|expected| !stored.still_is(expected)) {
         return Ok(PasswordWritten::Superseded);
     }
-    if let Some(keep) = change.keep
-        && !ending::alive_of(writing, id)?.contains(&keep)
-    {
-        return Ok(PasswordWritten::SessionDead);
-    }
+    let alive = match change.keep {
+        Some(keep) => {
+            let alive = ending::alive_of(writing, id)?;
+            if !alive.contains(&keep) {
+                return Ok(PasswordWritten::SessionDead);
+            }
+            alive
+        }
+        None => vec![],
+    };
     let sql = "UPDATE accounts SET password_hash = ?2, rehashed_from = NULL WHERE id = ?1";
     execute_on_one(writing.connection, sql, params![id.as_bytes(), change.new.expose()])?;
     let kind = if change.expected.is_some() { EventKind::PasswordChanged } else { EventKind::PasswordSet };
     let record = Record::new(kind, origin).account(id);
     let position = match change.keep {
         None => end_all(writing, record, id)?,
-        Some(keep) => end_others(writing, record, id, keep, origin)?,
+        Some(keep) => end_others(writing, record, id, keep, alive, origin)?,
     };
     Ok(PasswordWritten::Done(position))
 }
@@ -108,15 +113,13 @@ fn end_others(
     record: Record,
     id: AccountId,
     keep: SessionId,
+    alive: Vec<SessionId>,
     origin: Origin,
 ) -> StoreResult<FeedPosition> {
-    let others = ending::alive_of(writing, id)?;
-    let others: Vec<_> = others.into_iter().filter(|session| *session != keep).collect();
-    record.detail(format!("{} other sessions ended", others.len())).write(writing)?;
-    for session in others {
-        ending::end_where_it_matters(writing, id, session, EndReason::PasswordChanged, origin)?;
-    }
-    state::position(writing.connection)
+    let others: Vec<_> = alive.into_iter().filter(|session| *session != keep).collect();
+    let mut records = vec![record.detail(format!("{} other sessions ended", others.len()))];
+    records.extend(ending::end_many(writing, id, others, EndReason::PasswordChanged, origin)?);
+    Record::write_all(writing, records)
 }
 
 fn fingerprint(hash: &PasswordHash) -> [u8; 32] {

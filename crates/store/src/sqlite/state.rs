@@ -27,10 +27,11 @@ pub(super) fn stays(connection: &Connection) -> StoreResult<()> {
     moved.ok_or_else(missing)?.map_or(Ok(()), |moved| Err(moved.into()))
 }
 
-/// Takes the next number of the feed.
-pub(super) fn next_position(writing: &Writing<'_>) -> StoreResult<FeedPosition> {
-    let sql = "UPDATE auth_state SET feed_seq = feed_seq + 1 RETURNING incarnation, feed_seq, global_epoch";
-    let position = one(writing.connection, sql, [], |columns| columns.position())?.ok_or_else(missing)?;
+/// Takes the next numbers of the feed, the last of which is given.
+pub(super) fn next_positions(writing: &Writing<'_>, count: u64) -> StoreResult<FeedPosition> {
+    let sql = "UPDATE auth_state SET feed_seq = feed_seq + ?1 RETURNING incarnation, feed_seq, global_epoch";
+    let position = one(writing.connection, sql, [count.cast_signed()], |columns| columns.position())?;
+    let position = position.ok_or_else(missing)?;
     writing.feed_moved(position.seq);
     Ok(position)
 }

@@ -18,6 +18,7 @@ use countersign_store::Store;
 use countersign_store::verbs::{
     AccessDenied, Begin, Begun, Ended, EventQuery, FeedPosition, Granted, NewAccount, Registered, Rotate, RotatedIn,
 };
+use tokio::task::JoinSet;
 
 use crate::harness::Harness;
 
@@ -117,6 +118,28 @@ impl<H: Harness> World<H> {
         }
     }
 
+    /// Signs in again and again, some at a time; by session.
+    pub(crate) async fn sign_in_often(&self, account: AccountId, times: usize) -> Vec<SignedIn> {
+        let begins: Vec<Begin> = (0..times).map(|_| self.begin(account)).collect();
+        let mut signed_in = Vec::with_capacity(times);
+        for some in begins.chunks(16) {
+            let mut signing_in = JoinSet::new();
+            for begin in some.iter().cloned() {
+                let store = self.store();
+                signing_in.spawn(async move {
+                    let (session, token) = (begin.session, begin.token.clone());
+                    (session, token, store.begin_session(begin, STRANGER).await.unwrap())
+                });
+            }
+            for (session, token, begun) in signing_in.join_all().await {
+                let Begun::Live(granted) = begun else { panic!("{begun:?}") };
+                signed_in.push(SignedIn { session, token, granted: *granted });
+            }
+        }
+        signed_in.sort_by_key(|signed_in| signed_in.session);
+        signed_in
+    }
+
     pub(crate) fn presentation(&self, token: &RefreshToken) -> Rotate {
         let presented = Presented {
             token: token.clone(),
@@ -163,9 +186,17 @@ impl<H: Harness> World<H> {
 
     /// Every event, oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
-        let mut events = self.store().events(EventQuery { limit: 1000, ..EventQuery::default() }).await.unwrap();
-        events.reverse();
-        events
+        let mut events = vec![];
+        loop {
+            let before = events.last().map(|event: &Event| event.id);
+            let query = EventQuery { before, limit: 1000, ..EventQuery::default() };
+            let page = self.store().events(query).await.unwrap();
+            if page.is_empty() {
+                events.reverse();
+                return events;
+            }
+            events.extend(page);
+        }
     }
 
     pub(crate) async fn kinds(&self) -> Vec<EventKind> {
@@ -180,7 +211,7 @@ impl<H: Harness> World<H> {
     /// The whole feed, which must have no gap, end at its position, and be what the signal says.
     pub(crate) async fn feed(&self) -> Vec<Revocation> {
         let position = self.store().feed_position().await.unwrap();
-        let feed = self.store().revocations(0, 1000).await.unwrap();
+        let feed = self.store().revocations(0, 10_000).await.unwrap();
         let numbers: Vec<u64> = feed.iter().map(|entry| entry.feed_seq).collect();
         assert_eq!(numbers, (1..=position.seq).collect::<Vec<_>>(), "the feed has no gap");
         assert_eq!(*self.store().feed_signal().borrow(), position.seq, "the signal knows the newest number");

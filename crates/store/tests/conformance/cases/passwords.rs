@@ -1,6 +1,7 @@
 //! Passwords.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use countersign_core::accounts::Login;
 use countersign_core::events::{EventKind, RevocationScope};
@@ -119,6 +120,39 @@ pub(crate) async fn a_change_ends_only_what_lives<H: Harness>(world: World<H>) {
     assert_eq!(world.listed_dead(alice.id, idle.session).await, Some(Dead::Ended(EndReason::PasswordChanged)));
     let scopes: Vec<_> = world.feed().await.iter().map(|entry| entry.scope).collect();
     assert_eq!(scopes, [RevocationScope::Session(gone.session)]);
+}
+
+pub(crate) async fn a_change_ends_thousands_at_once<H: Harness>(world: World<H>) {
+    let alice = world.register("alice").await;
+    let sessions = world.sign_in_often(alice.id, 2000).await;
+    let kept = &sessions[700];
+    let others: HashSet<_> =
+        sessions.iter().map(|signed_in| signed_in.session).filter(|id| *id != kept.session).collect();
+    let before = world.kinds().await.len();
+    let change = PasswordChange { keep: Some(kept.session), ..change(alice.id, Some("first"), "second") };
+    let began = Instant::now();
+    let PasswordWritten::Done(position) = world.store().write_password(change, STRANGER).await.unwrap() else {
+        panic!("the password was the one that was compared");
+    };
+    assert!(began.elapsed() < Duration::from_millis(1000), "it took {:?}", began.elapsed());
+    assert_eq!((position, position.seq), (world.store().feed_position().await.unwrap(), 1999));
+
+    let events = world.events().await.split_off(before);
+    assert_eq!((events[0].kind, events.len()), (EventKind::PasswordChanged, 2000));
+    assert_eq!(events[0].detail.as_deref(), Some("1999 other sessions ended"));
+    let told: Vec<_> = events[1..].iter().map(|event| event.session.unwrap()).collect();
+    assert!(events[1..].iter().all(|event| event.kind == EventKind::SessionEnded && event.account == Some(alice.id)));
+    assert!(told.is_sorted(), "the order does not hang on chance");
+    assert_eq!(told.iter().copied().collect::<HashSet<_>>(), others);
+    let fed: Vec<_> = world.feed().await.iter().map(|entry| entry.scope).collect();
+    assert_eq!(fed, told.iter().map(|session| RevocationScope::Session(*session)).collect::<Vec<_>>());
+
+    assert_eq!(world.denied(kept.session).await, None);
+    world.successor(&kept.token).await;
+    let reason = Dead::Ended(EndReason::PasswordChanged);
+    for ended in sessions.iter().filter(|signed_in| signed_in.session != kept.session) {
+        assert_eq!(world.denied(ended.session).await, Some(AccessDenied::Dead(reason)));
+    }
 }
 
 pub(crate) async fn a_refused_sign_in_is_an_event<H: Harness>(world: World<H>) {
