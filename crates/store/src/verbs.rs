@@ -19,8 +19,14 @@ use countersign_core::time::Millis;
 pub use throttles::{Bucket, Charge};
 
 /// How much longer than the longest access token the feed keeps a revocation of many. Where several write at once, a refresh that read
-/// the epochs before the revocation may hand out its token a moment after it.
+/// the epochs before the revocation may hand out its token a moment after it. No verifier accepts an access token for longer than that
+/// after it has expired.
 pub const REVOCATION_MARGIN: Duration = Duration::from_secs(60);
+
+/// Whether the feed has to tell of the end of a session whose newest access token expires then.
+pub(crate) fn has_to_be_told(access_expires_at: Millis, now: Millis) -> bool {
+    now < access_expires_at + REVOCATION_MARGIN
+}
 
 /// An account to register; the id is drawn by the caller.
 #[derive(Clone, Debug)]

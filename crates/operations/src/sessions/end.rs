@@ -8,11 +8,17 @@ use countersign_core::ids::SessionId;
 use countersign_core::sessions::state::EndReason;
 use countersign_core::time::Millis;
 use countersign_store::StoreError;
-use countersign_store::verbs::{Ended, ListedSession, Receipt};
+use countersign_store::verbs::{Ended, ListedSession, REVOCATION_MARGIN, Receipt};
+use countersign_token::MAX_LEEWAY_SECONDS;
 
 use super::LISTED;
 use crate::Operations;
 use crate::callers::{Administrator, Caller};
+
+const _: () = assert!(
+    REVOCATION_MARGIN.as_secs() >= MAX_LEEWAY_SECONDS.unsigned_abs(),
+    "the feed tells of an access token for as long as a verifier may accept it"
+);
 
 /// Ends the caller's own session.
 ///

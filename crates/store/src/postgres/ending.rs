@@ -11,7 +11,7 @@ use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{all, params, session_columns, standing_columns};
 use crate::postgres::writing::Writing;
-use crate::verbs::{Ended, FeedPosition};
+use crate::verbs::{Ended, FeedPosition, has_to_be_told};
 
 /// For whoever asks whether a session was revoked, and not whether its refresh token is still good.
 pub(super) const NEVER_IDLE: Millis = Millis::new(i64::MAX);
@@ -54,8 +54,8 @@ async fn hold_alive(writing: &Writing, sessions: Vec<SessionId>, account: Accoun
     Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
 }
 
-/// Ends sessions that are alive and held; the event of each is still to be written, in this order. The feed is told where an access
-/// token may still live.
+/// Ends sessions that are alive and held; the event of each is still to be written, in this order. The feed is told where somebody may
+/// still accept an access token.
 pub(super) async fn end_many(
     writing: &Writing,
     account: AccountId,
@@ -71,7 +71,7 @@ pub(super) async fn end_many(
         let record = Record::new(EventKind::SessionEnded, origin);
         let record = record.account(account).session(session).detail(reason.as_str());
         match expiries.get(&session) {
-            Some(expires_at) if *expires_at > writing.now => {
+            Some(expires_at) if has_to_be_told(*expires_at, writing.now) => {
                 record.revokes(RevocationScope::Session(session), *expires_at)
             }
             _ => record,

@@ -10,7 +10,7 @@ use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{execute_on_one, many, one, session_columns, standing_columns};
 use crate::sqlite::writer::Writing;
-use crate::verbs::{Ended, FeedPosition};
+use crate::verbs::{Ended, FeedPosition, has_to_be_told};
 
 /// For whoever asks whether a session was revoked, and not whether its refresh token is still good.
 pub(super) const NEVER_IDLE: Millis = Millis::new(i64::MAX);
@@ -54,8 +54,8 @@ fn alive_among(writing: &Writing<'_>, account: AccountId, only: Option<SessionId
     Ok(found.into_iter().filter(alive).map(|(session, _)| session.id).collect())
 }
 
-/// Ends sessions that are alive; the event of each is still to be written, in this order. The feed is told where an access token may
-/// still live.
+/// Ends sessions that are alive; the event of each is still to be written, in this order. The feed is told where somebody may still accept
+/// an access token.
 pub(super) fn end_many(
     writing: &Writing<'_>,
     account: AccountId,
@@ -68,7 +68,7 @@ pub(super) fn end_many(
         let record = Record::new(EventKind::SessionEnded, origin);
         let record = record.account(account).session(session).detail(reason.as_str());
         Ok(match expires_at {
-            Some(expires_at) if expires_at > writing.now => {
+            Some(expires_at) if has_to_be_told(expires_at, writing.now) => {
                 record.revokes(RevocationScope::Session(session), expires_at)
             }
             _ => record,

@@ -26,6 +26,7 @@ macro_rules! conformance {
                     a_session_that_ended_meanwhile_changes_nothing,
                     the_operator_needs_none,
                     a_change_ends_only_what_lives,
+                    a_change_tells_of_tokens_that_a_verifier_s_leeway_lets_pass,
                     a_change_ends_thousands_at_once,
                     a_refused_sign_in_is_an_event,
                 }

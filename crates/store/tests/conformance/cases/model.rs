@@ -244,7 +244,7 @@ impl Model {
             if !other || self.dead(session, Millis::new(i64::MAX)).is_some() {
                 continue;
             }
-            if family.access_expires_at > self.now {
+            if family.access_expires_at + REVOCATION_MARGIN > self.now {
                 self.end_at(at, EndReason::PasswordChanged, EventKind::SessionEnded);
             } else {
                 let session = &mut self.sessions[at].0;

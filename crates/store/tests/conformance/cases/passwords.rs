@@ -8,10 +8,12 @@ use countersign_core::events::{EventKind, RevocationScope};
 use countersign_core::ids::AccountId;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::{Dead, EndReason};
-use countersign_store::verbs::{AccessDenied, Begun, Credentials, PasswordChange, PasswordWritten, RotatedIn};
+use countersign_store::verbs::{
+    AccessDenied, Begun, Credentials, PasswordChange, PasswordWritten, REVOCATION_MARGIN, RotatedIn,
+};
 
 use crate::harness::Harness;
-use crate::world::{ADDRESS, STRANGER, World, hash};
+use crate::world::{ADDRESS, LIFETIMES, STRANGER, World, hash};
 
 pub(crate) async fn are_found_by_name_and_by_address<H: Harness>(world: World<H>) {
     let alice = world.register("Alice").await;
@@ -112,14 +114,32 @@ pub(crate) async fn a_change_ends_only_what_lives<H: Harness>(world: World<H>) {
     let (kept, gone, idle) =
         (world.sign_in(alice.id).await, world.sign_in(alice.id).await, world.sign_in(alice.id).await);
     world.end(alice.id, gone.session).await.unwrap();
-    // The access token of the idle one has expired by then, so the feed need not tell.
-    world.advance(Duration::from_secs(301));
+    // No verifier accepts the access token of the idle one by then, so the feed need not tell.
+    world.advance(LIFETIMES.access_token + REVOCATION_MARGIN);
     let change = PasswordChange { keep: Some(kept.session), ..change(alice.id, Some("first"), "second") };
     world.store().write_password(change, STRANGER).await.unwrap();
     assert_eq!(world.listed_dead(alice.id, gone.session).await, Some(Dead::Ended(EndReason::SignedOut)));
     assert_eq!(world.listed_dead(alice.id, idle.session).await, Some(Dead::Ended(EndReason::PasswordChanged)));
     let scopes: Vec<_> = world.feed().await.iter().map(|entry| entry.scope).collect();
     assert_eq!(scopes, [RevocationScope::Session(gone.session)]);
+}
+
+pub(crate) async fn a_change_tells_of_tokens_that_a_verifier_s_leeway_lets_pass<H: Harness>(world: World<H>) {
+    let alice = world.register("alice").await;
+    let kept = world.sign_in(alice.id).await;
+    let expired = world.sign_in(alice.id).await;
+    world.advance(Duration::from_millis(1));
+    let lingering = world.sign_in(alice.id).await;
+    world.advance(LIFETIMES.access_token + REVOCATION_MARGIN - Duration::from_millis(1));
+    let change = PasswordChange { keep: Some(kept.session), ..change(alice.id, Some("first"), "second") };
+    world.store().write_password(change, STRANGER).await.unwrap();
+    let feed = world.feed().await;
+    assert_eq!(feed.iter().map(|entry| entry.scope).collect::<Vec<_>>(), [RevocationScope::Session(lingering.session)]);
+    assert_eq!(feed[0].expires_at, world.now() + Duration::from_millis(1) - REVOCATION_MARGIN);
+    for ended in [expired, lingering] {
+        let dead = AccessDenied::Dead(Dead::Ended(EndReason::PasswordChanged));
+        assert_eq!(world.denied(ended.session).await, Some(dead));
+    }
 }
 
 pub(crate) async fn a_change_ends_thousands_at_once<H: Harness>(world: World<H>) {
