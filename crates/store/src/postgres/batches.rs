@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 use crate::StoreResult;
 use crate::error::StoreError;
-use crate::postgres::rotation::{Answer, Presentation, rotate_in_turn, rotate_together};
+use crate::postgres::connection::Connection;
+use crate::postgres::rotation::{Answer, Presentation, find, rotate_in_turn, rotate_together};
 use crate::postgres::writing::{Base, PATIENCE, patiently, transact};
 use crate::verbs::{Rotate, RotatedIn};
 
@@ -80,7 +81,8 @@ async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<A
         if presented.is_empty() {
             continue;
         }
-        let outcome = transact!(&base, |writing| rotate_together(&writing, &presented));
+        let find = async |connection: &Connection| find(connection, &presented).await;
+        let outcome = transact!(&base, find, |writing, found| rotate_together(&mut writing, found, &presented));
         for waiting in answer(together, outcome) {
             if let Some(family) = alone.leave(waiting) {
                 families.spawn(Arc::clone(&alone).answer(family));

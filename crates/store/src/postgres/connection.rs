@@ -18,6 +18,10 @@ use crate::postgres::url::PostgresUrl;
 
 /// How many connections a node has at the most, beside the one that listens.
 pub(super) const CONNECTIONS: usize = 16;
+/// A lock that is held for long, or a node that stops in the middle, must not hold up the others; and no statement needs a plan of
+/// its own for the values that it is given: whatever is asked for all the time is found by its key.
+const SETTINGS: &str = "-c lock_timeout=1200 -c idle_in_transaction_session_timeout=5000 \
+                        -c plan_cache_mode=force_generic_plan -c random_page_cost=1.1";
 /// How long a verb may wait for a free connection.
 const WAIT: Duration = Duration::from_millis(1000);
 /// How long a new connection may take.
@@ -71,7 +75,7 @@ impl Connections {
         if !url.pooled {
             // For every transaction of the connection; a pooler would not pass it on.
             let given = config.get_options().map_or_else(String::new, |options| format!("{options} "));
-            config.options(format!("{given}-c lock_timeout=1200 -c idle_in_transaction_session_timeout=5000"));
+            config.options(format!("{given}{SETTINGS}"));
         }
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, tls::connector(url)?, manager);
@@ -127,6 +131,17 @@ impl Connection {
             return self.ask(self.object()?.execute_typed(sql, &typed(parameters))).await;
         };
         self.ask(self.object()?.execute(statement, &values(parameters))).await
+    }
+
+    /// Runs a statement that must change so many rows.
+    pub(super) async fn execute_on(&self, rows: u64, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<()> {
+        match self.execute(sql, parameters).await? {
+            changed if changed == rows => Ok(()),
+            changed => {
+                let what = format!("a statement was to change {rows} rows and changed {changed}");
+                Err(StoreError::Internal(what).into())
+            }
+        }
     }
 
     /// Runs statements without parameters.

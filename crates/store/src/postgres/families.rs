@@ -5,6 +5,7 @@ use countersign_core::sessions::recent::Mark;
 use countersign_core::sessions::state::Family;
 use uuid::Uuid;
 
+use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::params;
 use crate::postgres::writing::Writing;
@@ -82,7 +83,7 @@ impl Advance {
     }
 
     /// Writes them; only the generation that the core has seen may be replaced.
-    pub(super) async fn write(self, writing: &Writing) -> Outcome<()> {
+    pub(super) async fn write(self, connection: &Connection) -> Outcome<()> {
         let sql = "UPDATE countersign.families f SET generation = u.generation, current_hash = u.current_hash, \
                    previous_hash = u.previous_hash, nonce = u.nonce, retry_hash = u.retry_hash, rotated_at = u.rotated_at, \
                    idle_expires_at = u.idle_expires_at, access_expires_at = u.access_expires_at, reissues = u.reissues, \
@@ -111,6 +112,6 @@ impl Advance {
             self.newer.generation,
             self.newer.at,
         ];
-        writing.execute_on(count, sql, parameters).await
+        connection.execute_on(count, sql, parameters).await
     }
 }

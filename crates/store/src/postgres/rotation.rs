@@ -6,13 +6,14 @@ use countersign_core::accounts::Account;
 use countersign_core::events::{EventKind, Origin};
 use countersign_core::ids::FamilyId;
 use countersign_core::sessions::refresh_token::RefreshToken;
-use countersign_core::sessions::rotation::{Decision, Found, Refusal, Replay, decide};
+use countersign_core::sessions::rotation::{self, Decision, Refusal, Replay, decide};
 use countersign_core::sessions::state::{EndReason, Ended, Family, Session, Standing};
 use countersign_core::time::Millis;
 use futures_util::future::try_join;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use crate::postgres::connection::Connection;
 use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
 use crate::postgres::families::Advance;
@@ -58,12 +59,26 @@ pub(super) struct Presentation {
 /// The answer to one of several that were presented together; `None`: its family needs a transaction of its own.
 pub(super) type Answer = Option<RotatedIn>;
 
+/// What a transaction has found of the families that it asked for, and which of them it has locked.
+pub(super) struct Found {
+    locked: HashSet<FamilyId>,
+    rows: HashMap<FamilyId, Rows>,
+}
+
+/// Locks those of the families that nobody else holds.
+pub(super) async fn find(connection: &Connection, presented: &[Presentation]) -> Outcome<Found> {
+    let ids: HashSet<Uuid> = presented.iter().map(|presentation| presentation.family().as_uuid()).collect();
+    lock_and_read(connection, LOCK_WHAT_IS_FREE, ids.into_iter().collect()).await
+}
+
 /// Rotates many at once. What is locked by somebody else, and what ends a session, is left for a transaction of its own, so that
 /// it holds up nobody.
-pub(super) async fn rotate_together(writing: &Writing, presented: &[Presentation]) -> Outcome<Vec<Answer>> {
-    let ids: HashSet<Uuid> = presented.iter().map(|presentation| presentation.family().as_uuid()).collect();
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    let (locked, mut rows) = lock_and_read(writing, LOCK_WHAT_IS_FREE, ids).await?;
+pub(super) async fn rotate_together(
+    writing: &mut Writing,
+    found: Found,
+    presented: &[Presentation],
+) -> Outcome<Vec<Answer>> {
+    let Found { locked, mut rows } = found;
     let mut answers = Vec::with_capacity(presented.len());
     let mut left = HashSet::new();
     for presentation in presented {
@@ -79,7 +94,10 @@ pub(super) async fn rotate_together(writing: &Writing, presented: &[Presentation
         }
         answers.push(answer);
     }
-    write(writing, rows.values_mut(), presented).await?;
+    let advance = advance(writing, rows.values_mut(), presented).await?;
+    if !advance.is_empty() {
+        writing.write_at_last(advance);
+    }
     Ok(answers)
 }
 
@@ -99,7 +117,7 @@ pub(super) async fn rotate_in_turn(
     family: FamilyId,
     presented: &[Presentation],
 ) -> Outcome<Vec<RotatedIn>> {
-    let (_, mut rows) = lock_and_read(writing, LOCK, vec![family.as_uuid()]).await?;
+    let Found { mut rows, .. } = lock_and_read(writing.connection()?, LOCK, vec![family.as_uuid()]).await?;
     writing.look_at_the_clock().await?;
     let Some(rows) = rows.get_mut(&family) else {
         return Ok(presented.iter().map(|_| RotatedIn::Refused(Refusal::UnknownFamily)).collect());
@@ -117,7 +135,7 @@ pub(super) async fn rotate_in_turn(
             }
             Decision::Replayed(replay) => {
                 // Before the feed is told, which has to come last: whoever comes after a replay changes nothing.
-                write(writing, [&mut *rows], presented).await?;
+                write(writing, rows, presented).await?;
                 let position = replayed(writing, rows, replay, *origin).await?;
                 rows.session.ended = Some(Ended { at: writing.now, reason: EndReason::Replayed });
                 RotatedIn::Replayed(replay, position)
@@ -125,7 +143,7 @@ pub(super) async fn rotate_in_turn(
         };
         answers.push(answer);
     }
-    write(writing, [rows], presented).await?;
+    write(writing, rows, presented).await?;
     Ok(answers)
 }
 
@@ -140,12 +158,7 @@ async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin
     ending::end_with(writing, rows.account.id, rows.session.id, EndReason::Replayed, record).await
 }
 
-async fn lock_and_read(
-    writing: &Writing,
-    lock: &str,
-    ids: Vec<Uuid>,
-) -> Outcome<(HashSet<FamilyId>, HashMap<FamilyId, Rows>)> {
-    let connection = writing.connection()?;
+async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> Outcome<Found> {
     let lock = connection.prepare(lock, &[Type::UUID_ARRAY]).await?;
     let read = connection.prepare(READ, &[Type::UUID_ARRAY]).await?;
     let ids = params![ids];
@@ -157,30 +170,38 @@ async fn lock_and_read(
         let (session, standing, account) = (columns.session()?, columns.standing()?, columns.account()?);
         Ok((id, Rows { family, session, standing, account, seen, changed: false }))
     })?;
-    Ok((locked, found.into_iter().collect()))
+    Ok(Found { locked, rows: found.into_iter().collect() })
 }
 
-/// Writes what has changed of the given rows.
-async fn write(
+/// What is to be written of the given rows.
+async fn advance(
     writing: &Writing,
     rows: impl IntoIterator<Item = &mut Rows>,
     presented: &[Presentation],
-) -> Outcome<()> {
+) -> Outcome<Advance> {
     let mut advance = Advance::default();
     for rows in rows.into_iter().filter(|rows| rows.changed) {
         advance.push(&rows.family, rows.seen);
         rows.seen = rows.family.generation;
         rows.changed = false;
     }
+    if !advance.is_empty() {
+        writing.rotated();
+        if let Some(longest) = presented.iter().map(|presentation| presentation.rotate.lifetimes.access_token).max() {
+            state::note_access_lifetime(writing, longest).await?;
+        }
+    }
+    Ok(advance)
+}
+
+/// Writes what has changed of one family.
+async fn write(writing: &Writing, rows: &mut Rows, presented: &[Presentation]) -> Outcome<()> {
+    let advance = advance(writing, [rows], presented).await?;
     if advance.is_empty() {
         return Ok(());
     }
-    advance.write(writing).await?;
-    writing.rotated();
-    if let Some(longest) = presented.iter().map(|presentation| presentation.rotate.lifetimes.access_token).max() {
-        state::note_access_lifetime(writing, longest).await?;
-    }
-    Ok(())
+    writing.counts();
+    advance.write(writing.connection()?).await
 }
 
 impl Presentation {
@@ -191,7 +212,7 @@ impl Presentation {
 
 impl Rows {
     fn ask(&self, rotate: &Rotate, now: Millis) -> Decision {
-        let found = Found { family: &self.family, session: &self.session, standing: &self.standing };
+        let found = rotation::Found { family: &self.family, session: &self.session, standing: &self.standing };
         decide(&rotate.presented, Some(found), &rotate.lifetimes, rotate.nonce, now)
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_core::time::Millis;
-use futures_util::future::try_join3;
+use futures_util::future::{join, try_join4};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -14,6 +14,7 @@ use crate::error::{RestoredError, StoreError};
 use crate::fail_points::{after_commit, before_commit};
 use crate::postgres::connection::{Connection, Connections, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
+use crate::postgres::families::Advance;
 use crate::postgres::node::{Comparison, Lane, Node};
 use crate::postgres::rows::{corrupt, database_time, first, params};
 use crate::verbs::FeedPosition;
@@ -53,6 +54,8 @@ pub(super) struct Writing {
     commit_seq: u64,
     changed: AtomicBool,
     rotated: AtomicBool,
+    /// What is written at last, its request going the same way as COMMIT.
+    last: Option<Advance>,
     published: std::sync::Mutex<Option<FeedPosition>>,
 }
 
@@ -65,22 +68,29 @@ impl Base {
         }
     }
 
-    /// Begins a transaction, after a look whether the database still knows everything that it had committed.
-    pub(super) async fn begin(self: &Arc<Self>) -> Outcome<Writing> {
+    /// Begins a transaction, after a look whether the database still knows everything that it had committed. The requests of
+    /// `beginning`, the first statements of the verb, go the same way; it must not write.
+    pub(super) async fn begin<T>(
+        self: &Arc<Self>,
+        beginning: impl AsyncFnOnce(&Connection) -> Outcome<T>,
+    ) -> Outcome<(Writing, T)> {
         self.node.check().map_err(StoreError::from)?;
-        let (writing, before) = self.begin_unseen().await?;
+        let (writing, before, found) = self.begin_unseen(beginning).await?;
         self.continues(&before, &writing.state.position, writing.connection()?).await?;
         writing.lane.follows(writing.commit_seq).map_err(|error| StoreError::from(self.node.lost(error)))?;
-        Ok(writing)
+        Ok((writing, found))
     }
 
     /// Begins a transaction whatever the database has lost.
     pub(super) async fn begin_anyhow(self: &Arc<Self>) -> Outcome<Writing> {
-        self.begin_unseen().await.map(|(writing, _)| writing)
+        self.begin_unseen(async |_| Ok(())).await.map(|(writing, ..)| writing)
     }
 
-    /// Begins a transaction; what is given with it was known before.
-    async fn begin_unseen(self: &Arc<Self>) -> Outcome<(Writing, FeedPosition)> {
+    /// Begins a transaction; the position that is given with it was known before.
+    async fn begin_unseen<T>(
+        self: &Arc<Self>,
+        beginning: impl AsyncFnOnce(&Connection) -> Outcome<T>,
+    ) -> Outcome<(Writing, FeedPosition, T)> {
         const LANE: &str = "INSERT INTO countersign.lanes (node, lane, commit_seq) VALUES ($1, $2, 1) \
                             ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq";
         const STATE: &str = concat!(
@@ -103,14 +113,16 @@ impl Base {
             commit_seq: 0,
             changed: AtomicBool::new(false),
             rotated: AtomicBool::new(false),
+            last: None,
             published: std::sync::Mutex::new(None),
         };
-        let counting: &[Parameter<'_>] = params![self.node.id, writing.lane.number()];
+        let lane: &[Parameter<'_>] = params![self.node.id, writing.lane.number()];
         // One way there and back: the requests are sent in this order before the first answer comes.
         let connection = writing.connection()?;
         let begun = connection.batch(connection.begin());
-        let answers = try_join3(begun, connection.run(&count, counting), connection.run(&look, &[])).await;
-        let (_, counted, found) = match answers {
+        let (counting, looking) = (connection.run(&count, lane), connection.run(&look, &[]));
+        let answers = try_join4(begun, counting, looking, beginning(connection)).await;
+        let (_, counted, found, found_at_once) = match answers {
             // Nothing else is locked so far. Another lane may be free.
             Err(Fault::Held(error)) => {
                 writing.lane.rest();
@@ -129,7 +141,7 @@ impl Base {
         writing.now = self.settle(time);
         writing.state = state;
         writing.commit_seq = counted;
-        Ok((writing, before))
+        Ok((writing, before, found_at_once))
     }
 
     /// Fails where what was found does not go on from what was known before.
@@ -176,13 +188,8 @@ impl Writing {
 
     /// Runs a statement that must change exactly the rows which this transaction holds.
     pub(super) async fn execute_on(&self, rows: u64, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<()> {
-        match self.execute(sql, parameters).await? {
-            changed if changed == rows => Ok(()),
-            changed => {
-                let what = format!("a statement was to change {rows} rows and changed {changed}");
-                Err(StoreError::Internal(what).into())
-            }
-        }
+        self.counts();
+        self.connection()?.execute_on(rows, sql, parameters).await
     }
 
     /// Runs a statement that must change exactly the one row which this transaction holds.
@@ -220,6 +227,23 @@ impl Writing {
         Ok(())
     }
 
+    /// To be called where nothing else is left to do but to write these and to commit.
+    pub(super) fn write_at_last(&mut self, advance: Advance) {
+        self.counts();
+        self.last = Some(advance);
+    }
+
+    async fn commit(&mut self) -> Outcome<()> {
+        let Some(advance) = self.last.take() else {
+            return self.connection()?.commit().await;
+        };
+        let connection = self.connection()?;
+        let (written, committed) = join(advance.write(connection), connection.commit()).await;
+        // Where the connection broke, only the latter knows that it may be committed. Where the former was refused, it is not.
+        committed?;
+        written
+    }
+
     /// Commits what was done where it went well and changed something; else takes it back.
     pub(super) async fn end<T>(mut self, outcome: Outcome<T>) -> Outcome<T> {
         let value = match outcome {
@@ -230,7 +254,7 @@ impl Writing {
             }
         };
         before_commit();
-        self.connection()?.commit().await?;
+        self.commit().await?;
         after_commit(self.rotated.load(Ordering::Relaxed));
         let node = &self.base.node;
         self.lane.committed(self.commit_seq, self.state.position.incarnation);
@@ -285,13 +309,16 @@ pub(super) async fn patiently<T>(patience: Duration, verb: impl Future<Output = 
 
 /// Does a verb in a transaction of its own, and again where PostgreSQL asks for that.
 macro_rules! transact {
-    ($base:expr, |$writing:ident| $verb:expr) => {{
+    ($base:expr, |$writing:ident| $verb:expr) => {
+        $crate::postgres::writing::transact!($base, async |_| Ok(()), |$writing, _nothing| $verb)
+    };
+    ($base:expr, $beginning:expr, |$writing:ident, $found:pat_param| $verb:expr) => {{
         let base = $base;
         $crate::postgres::writing::patiently($crate::postgres::writing::PATIENCE, async {
             let mut tries = $crate::postgres::writing::Tries::default();
             loop {
-                let outcome = match base.begin().await {
-                    Ok(begun) => {
+                let outcome = match base.begin($beginning).await {
+                    Ok((begun, $found)) => {
                         #[allow(unused_mut, reason = "most verbs only read the clock that they are given")]
                         let mut $writing = begun;
                         let outcome = $verb.await;
