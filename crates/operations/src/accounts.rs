@@ -94,7 +94,7 @@ pub async fn register(
     let new = Checked::check(operations, new).map_err(RegisterError::Invalid)?;
     let throttles = &operations.throttles;
     let registration = throttles.registration(&*operations.store, address).await?;
-    let _place = throttles.register(&registration, operations.clock.now()).map_err(RegisterError::Throttled)?;
+    let _place = throttles.register(&registration, operations.store.now()).map_err(RegisterError::Throttled)?;
     create(operations, new, Roles::user(), origin, None).await
 }
 
@@ -158,7 +158,7 @@ async fn create(
     authority: Option<SessionId>,
 ) -> Result<Account, RegisterError> {
     let new = NewAccount {
-        id: AccountId::new(random::id(operations.clock.now())),
+        id: AccountId::new(random::id(operations.store.now())),
         username: new.username,
         email: new.email,
         password: operations.hasher.hash(new.password).await?,

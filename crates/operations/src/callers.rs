@@ -86,11 +86,11 @@ pub struct NotAdministrator;
 /// # Errors
 /// See [`CallerError`].
 pub async fn authenticate(operations: &Operations, access_token: &str) -> Result<Caller, CallerError> {
-    let now = operations.clock.now().unix_seconds();
+    let now = operations.store.now().unix_seconds();
     let expected = operations.policy.expected();
     let claims = match verify(access_token, &operations.verifying_keys(), &expected, now) {
         Err(VerifyError::UnknownKey) => {
-            operations.keys.renew(&*operations.store, &operations.clock).await?;
+            operations.keys.renew(&*operations.store).await?;
             verify(access_token, &operations.verifying_keys(), &expected, now)?
         }
         verified => verified?,

@@ -14,7 +14,7 @@ use countersign_core::secret::Secret;
 use countersign_core::sessions::refresh_token::{TagKey, TagKeys};
 use countersign_core::time::Millis;
 use countersign_store::verbs::{NewKey, StoredKeyDraft};
-use countersign_store::{Clock, Store, StoreError};
+use countersign_store::{Store, StoreError};
 use countersign_token::{Algorithm, KeySet, MAX_LEEWAY_SECONDS, SigningKey};
 use tokio::sync::Mutex;
 
@@ -114,12 +114,7 @@ pub struct ListedKey {
 }
 
 impl KeyRing {
-    pub(crate) async fn open(
-        store: &dyn Store,
-        clock: &Clock,
-        policy: &Policy,
-        source: KeySource,
-    ) -> Result<Self, KeyError> {
+    pub(crate) async fn open(store: &dyn Store, policy: &Policy, source: KeySource) -> Result<Self, KeyError> {
         if let SigningSource::Generated(algorithm) = source.signing {
             let newest = store.keys(KeyUse::Signing).await?.pop();
             if newest.as_ref().is_none_or(|key| key.algorithm != algorithm.as_str()) {
@@ -131,7 +126,7 @@ impl KeyRing {
         if store.keys(KeyUse::RefreshTag).await?.is_empty() {
             store.add_keys(vec![new_tag_key(policy, &source.encryption, &[], false)?], Origin::SERVER).await?;
         }
-        let keys = read(store, clock, &source, &HashMap::new()).await?;
+        let keys = read(store, &source, &HashMap::new()).await?;
         Ok(Self { source, current: ArcSwap::from_pointee(keys), renewed: Mutex::new(None) })
     }
 
@@ -141,7 +136,7 @@ impl KeyRing {
 
     /// Reads the keys again because somebody presents one that is not here: another server may have made it a moment ago. Whoever
     /// asks while they are read, or was just before, waits for the next time, so that nobody can make this busy.
-    pub(crate) async fn renew(&self, store: &dyn Store, clock: &Clock) -> Result<(), StoreError> {
+    pub(crate) async fn renew(&self, store: &dyn Store) -> Result<(), StoreError> {
         let asked = Instant::now();
         let mut renewed = self.renewed.lock().await;
         if let Some(last) = *renewed {
@@ -151,7 +146,7 @@ impl KeyRing {
             tokio::time::sleep(RENEWAL_PAUSE.saturating_sub(last.elapsed())).await;
         }
         *renewed = Some(Instant::now());
-        match self.reload(store, clock).await {
+        match self.reload(store).await {
             Ok(()) => Ok(()),
             Err(KeyError::Store(error)) => Err(error),
             Err(error) => {
@@ -162,8 +157,8 @@ impl KeyRing {
     }
 
     /// Reads the keys again: others may have added some, and time moves every key on.
-    pub(crate) async fn reload(&self, store: &dyn Store, clock: &Clock) -> Result<(), KeyError> {
-        let keys = read(store, clock, &self.source, &self.current().parsed).await?;
+    pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), KeyError> {
+        let keys = read(store, &self.source, &self.current().parsed).await?;
         self.current.store(Arc::new(keys));
         Ok(())
     }
@@ -198,7 +193,7 @@ pub async fn rotate(operations: &Operations, by: &Administrator, now: bool) -> R
     if !store.add_keys(new, by.origin).await? {
         return Err(KeyError::Raced);
     }
-    operations.keys.reload(store, &operations.clock).await?;
+    operations.keys.reload(store).await?;
     Ok(match operations.keys.source.signing {
         SigningSource::Generated(_) => Rotated::All,
         SigningSource::Brought(_) => Rotated::RefreshTag,
@@ -219,7 +214,7 @@ pub enum Rotated {
 /// # Errors
 /// See [`KeyError`].
 pub async fn list(operations: &Operations) -> Result<Vec<ListedKey>, KeyError> {
-    let now = operations.clock.now();
+    let now = operations.store.now();
     let mut listed = vec![];
     if let SigningSource::Brought(keys) = &operations.keys.source.signing {
         listed.extend(keys.iter().enumerate().map(|(position, key)| ListedKey {
@@ -311,11 +306,10 @@ fn new_tag_key(
 /// Reads what the store holds and what the operator brought, and finds out what each key does now.
 async fn read(
     store: &dyn Store,
-    clock: &Clock,
     source: &KeySource,
     known: &HashMap<String, Arc<SigningKey>>,
 ) -> Result<Keys, KeyError> {
-    let now = clock.now();
+    let now = store.now();
     let mut parsed = HashMap::new();
     let mut verifying = vec![];
     let mut active = None;

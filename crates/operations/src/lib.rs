@@ -20,7 +20,8 @@ pub mod upkeep;
 
 use std::sync::Arc;
 
-use countersign_store::{Clock, Store};
+use countersign_core::time::Millis;
+use countersign_store::Store;
 
 use crate::hashing::Hasher;
 use crate::keys::{KeyError, KeyRing, KeySource};
@@ -35,7 +36,6 @@ pub use tokens::TokenPair;
 /// One running Countersign: its store, its policy, and what it keeps in memory.
 pub struct Operations {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Clock,
     pub(crate) policy: Policy,
     pub(crate) hasher: Hasher,
     pub(crate) keys: KeyRing,
@@ -63,23 +63,29 @@ impl Operations {
     /// See [`StartError`].
     pub async fn open(
         store: Arc<dyn Store>,
-        clock: Clock,
         policy: Policy,
         hasher: Hasher,
         keys: KeySource,
     ) -> Result<Arc<Self>, StartError> {
         store.note_access_lifetime(policy.lifetimes.access_token).await?;
         let throttles = Throttles::new(policy.throttles, keys.encryption.throttles());
-        let keys = KeyRing::open(&*store, &clock, &policy, keys).await?;
+        // Before the keys, whose phases depend on the time: the store learns it from the database.
         let feed = Feed::default();
         feed.catch_up(&*store).await?;
-        Ok(Arc::new(Self { store, clock, policy, hasher, keys, throttles, feed }))
+        let keys = KeyRing::open(&*store, &policy, keys).await?;
+        Ok(Arc::new(Self { store, policy, hasher, keys, throttles, feed }))
     }
 
     /// The settings in force.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The time that counts: the database's, where it has a clock of its own.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.store.now()
     }
 
     /// Answers where the store can be read and locked for writing; a full disk is not noticed here.

@@ -58,7 +58,7 @@ pub async fn change(
     // Whoever holds a stolen access token must not have more guesses here than at the sign-in.
     let throttles = &operations.throttles;
     let guess = throttles.guess(&*operations.store, Target::Account(account.id.as_bytes()), address).await?;
-    let mut attempt = throttles.sign_in(&guess, true, operations.clock.now()).map_err(ChangeError::Throttled)?;
+    let mut attempt = throttles.sign_in(&guess, true, operations.store.now()).map_err(ChangeError::Throttled)?;
     match operations.hasher.verify(current, credentials.password.clone()).await {
         Ok(Match::No) => return Err(ChangeError::CurrentWrong),
         Ok(Match::Yes { .. }) => attempt.forgive(),

@@ -132,7 +132,7 @@ pub async fn admit(
     if !(1..=READER_NAME_CHARS).contains(&name.chars().count()) || name.chars().any(char::is_control) {
         return Err(ReaderError::Name);
     }
-    let id = ReaderId::new(random::id(operations.clock.now()));
+    let id = ReaderId::new(random::id(operations.store.now()));
     let key = ReaderKey { id, secret: Zeroizing::new(random::bytes()) };
     let reader = operations.store.admit_reader(NewReader { id, name, key_hash: key.hash() }, by.origin).await?;
     Ok((reader, key))

@@ -59,7 +59,7 @@ async fn follow_feed(operations: &Operations) {
             outcome => trouble.report(outcome),
         }
         metrics::gauge!("countersign_revocations_age_seconds").set(operations.revocations_age().as_secs_f64());
-        operations.feed.forget_expired(operations.clock.now());
+        operations.feed.forget_expired(operations.store.now());
     }
 }
 
@@ -86,7 +86,7 @@ async fn follow_keys(operations: &Operations) {
 /// # Errors
 /// See [`KeyError`].
 pub async fn reload_keys(operations: &Operations) -> Result<(), KeyError> {
-    operations.keys.reload(&*operations.store, &operations.clock).await
+    operations.keys.reload(&*operations.store).await
 }
 
 async fn write_throttles(operations: &Operations) {

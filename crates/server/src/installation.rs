@@ -133,7 +133,7 @@ impl Countersign {
         let keys = KeySource { encryption, signing };
         let hasher = hasher(&settings)?;
         let policy = policy(&settings)?;
-        let operations = Operations::open(store.clone(), Clock::System, policy, hasher, keys).await?;
+        let operations = Operations::open(store.clone(), policy, hasher, keys).await?;
         Ok(Self { operations, settings, store, upkeep: None })
     }
 

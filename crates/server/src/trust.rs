@@ -35,4 +35,8 @@ impl TrustSource for SameProcess {
     fn age(&self) -> Duration {
         self.0.revocations_age()
     }
+
+    fn now(&self) -> i64 {
+        self.0.now().unix_seconds()
+    }
 }

@@ -22,6 +22,7 @@ use countersign_core::ids::{AccountId, ReaderId, SessionId};
 use countersign_core::keys::{KeyUse, StoredKey};
 use countersign_core::roles::Roles;
 use countersign_core::throttles::Usage;
+use countersign_core::time::Millis;
 use tokio::sync::watch;
 
 pub use clock::Clock;
@@ -152,6 +153,9 @@ pub trait Store: Send + Sync + 'static {
     async fn charge(&self, charges: Vec<Charge>) -> StoreResult<()>;
 
     // Upkeep
+
+    /// The time that counts, without asking: where a database has a clock of its own, what this process knows of it.
+    fn now(&self) -> Millis;
 
     /// The events that a query asks for, newest first.
     async fn events(&self, query: EventQuery) -> StoreResult<Vec<Event>>;

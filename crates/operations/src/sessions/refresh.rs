@@ -86,7 +86,7 @@ async fn rotate(
     address: Option<IpAddr>,
 ) -> Result<(TokenPair, bool), RefreshError> {
     if operations.keys.current().tags.lack_the_key_of(&request.refresh_token) {
-        operations.keys.renew(&*operations.store, &operations.clock).await?;
+        operations.keys.renew(&*operations.store).await?;
     }
     let token = operations.keys.current().tags.open(&request.refresh_token)?;
     let presented = Presented {
@@ -115,11 +115,11 @@ async fn rotate(
 /// The session of an access token: it may have expired, and everything else about it must be right.
 async fn session_of(operations: &Operations, access_token: &str) -> Result<SessionId, RefreshError> {
     let expected = countersign_token::Expected { allow_expired: true, ..operations.policy.expected() };
-    let now = operations.clock.now().unix_seconds();
+    let now = operations.store.now().unix_seconds();
     let verified = || verify(access_token, &operations.keys.current().remembered, &expected, now);
     let claims = match verified() {
         Err(VerifyError::UnknownKey) => {
-            operations.keys.renew(&*operations.store, &operations.clock).await?;
+            operations.keys.renew(&*operations.store).await?;
             verified()
         }
         verified => verified,

@@ -138,7 +138,7 @@ async fn throttle<'a>(
     nobody: &str,
     address: Option<IpAddr>,
 ) -> Result<Attempt<'a>, SignInError> {
-    let now = operations.clock.now();
+    let now = operations.store.now();
     let id = found.map(|found| found.account.id);
     let target = id.as_ref().map_or(Target::Nobody(nobody), |id| Target::Account(id.as_bytes()));
     let guess = operations.throttles.guess(&*operations.store, target, address).await?;
@@ -164,7 +164,7 @@ async fn begin(
     device: Option<String>,
     address: Option<IpAddr>,
 ) -> Result<TokenPair, SignInError> {
-    let now = operations.clock.now();
+    let now = operations.store.now();
     let token = RefreshToken::first(FamilyId::new(random::id(now)), Secret::new(random::bytes()));
     let account = who.account.id;
     let begin = Begin {

@@ -38,7 +38,7 @@ const CHEAP: HashingCost = HashingCost { memory_kib: 64, iterations: 1, parallel
 
 async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (Arc<Operations>, Arc<SqliteStore>) {
     let manual = Clock::Manual(Arc::clone(clock));
-    let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual.clone()).unwrap();
+    let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual).unwrap();
     let store = Arc::new(store);
     let policy = Policy {
         issuer: "http://localhost:5000".to_owned(),
@@ -57,7 +57,7 @@ async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (
     let hasher = Hasher::start(cost, 2, 64).unwrap();
     let keys =
         KeySource { encryption: KeyEncryptionKey::new(&[7; 32]), signing: SigningSource::Generated(Algorithm::Es256) };
-    let operations = Operations::open(store.clone(), manual, policy, hasher, keys).await.unwrap();
+    let operations = Operations::open(store.clone(), policy, hasher, keys).await.unwrap();
     (operations, store)
 }
 

@@ -11,6 +11,7 @@ mod backup;
 mod bad_input;
 mod change_password;
 mod clients;
+mod clocks;
 mod crash;
 mod deploying;
 mod discovery;

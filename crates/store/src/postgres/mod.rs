@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 pub(crate) use transfer::PostgresPlace;
 pub use url::{InvalidPostgresUrl, PostgresUrl};
 
+use crate::clock::Offset;
 use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{RestoredError, StoreError};
 use crate::postgres::batches::Batches;
@@ -85,7 +86,7 @@ impl PostgresStore {
         });
         let Prepared { node, former } = starting.await?;
         let node = Arc::new(node);
-        let base = Arc::new(Base { connections, node: Arc::clone(&node), clock });
+        let base = Arc::new(Base { connections, node: Arc::clone(&node), clock, offset: Offset::default() });
         let mut tasks = JoinSet::new();
         let batches = Batches::start(&base, &mut tasks);
         let witnessed = mode == OpenMode::Serve;

@@ -1,6 +1,6 @@
 //! The row that there is once: locked last in every transaction that changes it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
@@ -8,7 +8,7 @@ use countersign_core::time::Millis;
 use crate::error::{RestoredError, StoreError};
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
-use crate::postgres::rows::{corrupt, first, params};
+use crate::postgres::rows::{corrupt, database_time, first, params};
 use crate::postgres::witness;
 use crate::postgres::writing::{Base, Writing};
 use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
@@ -16,9 +16,17 @@ use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 /// Where the feed stands, held against what was known before. Asked all the time, so it also tells when the database has moved.
 pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<FeedPosition> {
     let before = base.node.memory();
-    let sql = "SELECT incarnation, feed_seq, global_epoch, moved_to, arriving IS NOT NULL FROM countersign.auth_state";
+    let sql = concat!(
+        "SELECT ",
+        database_time!(),
+        ", incarnation, feed_seq, global_epoch, moved_to, arriving IS NOT NULL FROM countersign.auth_state"
+    );
+    let asked = Instant::now();
     let rows = connection.rows(sql, &[]).await?;
-    let (found, moved) = first(&rows, |columns| Ok((columns.position()?, columns.moved()?)))?.ok_or_else(missing)?;
+    let took = asked.elapsed();
+    let read = first(&rows, |columns| Ok((columns.millis()?, columns.position()?, columns.moved()?)))?;
+    let (time, found, moved) = read.ok_or_else(missing)?;
+    base.offset.learn(&base.clock, time, took);
     base.node.stays_unless(moved)?;
     base.continues(&before.position, &found, connection).await?;
     // Every lane, used or not: whatever of this node is lost shows within one poll, and no used token lives longer than that.

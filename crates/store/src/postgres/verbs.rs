@@ -9,6 +9,7 @@ use countersign_core::ids::{AccountId, ReaderId, SessionId};
 use countersign_core::keys::{KeyUse, StoredKey};
 use countersign_core::roles::Roles;
 use countersign_core::throttles::Usage;
+use countersign_core::time::Millis;
 use tokio::sync::watch;
 
 use crate::postgres::events::Record;
@@ -156,6 +157,10 @@ impl Store for PostgresStore {
 
     async fn charge(&self, charges: Vec<Charge>) -> StoreResult<()> {
         transact!(&self.base, |writing| throttles::charge(&writing, &charges))
+    }
+
+    fn now(&self) -> Millis {
+        self.base.offset.now(&self.base.clock)
     }
 
     async fn events(&self, query: EventQuery) -> StoreResult<Vec<Event>> {

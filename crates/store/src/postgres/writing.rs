@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use crate::clock::Offset;
 use crate::error::{RestoredError, StoreError};
 use crate::fail_points::{after_commit, before_commit};
 use crate::postgres::connection::{Connection, Connections, Parameter};
@@ -32,6 +33,7 @@ pub(super) struct Base {
     pub(super) connections: Connections,
     pub(super) node: Arc<Node>,
     pub(super) clock: Clock,
+    pub(super) offset: Offset,
 }
 
 /// The row that there is once, as a transaction found it.

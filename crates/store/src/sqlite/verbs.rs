@@ -9,6 +9,7 @@ use countersign_core::ids::{AccountId, ReaderId, SessionId};
 use countersign_core::keys::{KeyUse, StoredKey};
 use countersign_core::roles::Roles;
 use countersign_core::throttles::Usage;
+use countersign_core::time::Millis;
 use tokio::sync::watch;
 
 use crate::sqlite::events::Record;
@@ -160,6 +161,10 @@ impl Store for SqliteStore {
 
     async fn charge(&self, charges: Vec<Charge>) -> StoreResult<()> {
         self.writer.run(move |writing| throttles::charge(writing, &charges)).await
+    }
+
+    fn now(&self) -> Millis {
+        self.clock.now()
     }
 
     async fn events(&self, query: EventQuery) -> StoreResult<Vec<Event>> {

@@ -10,6 +10,7 @@ mod postgres_harness;
 mod world;
 
 mod batches;
+mod clocks;
 mod connections;
 mod losses;
 mod past_the_store;
