@@ -8,11 +8,11 @@ use countersign_core::roles::{Role, Roles};
 
 use crate::error::StoreError;
 use crate::postgres::connection::Connection;
-use crate::postgres::events::Record;
+use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::rows::{account_columns, all, first, params, roles_text};
+use crate::postgres::sessions;
 use crate::postgres::writing::Writing;
-use crate::postgres::{sessions, state};
 use crate::verbs::{FeedPosition, NewAccount, Registered};
 
 /// The most accounts that one query gives.
@@ -124,8 +124,7 @@ pub(super) async fn set_roles(
     writing.execute_on_one(sql, params![id.as_uuid(), roles_text(roles)?, version.get()]).await?;
     let detail = format!("from {} to {}", account.roles, roles);
     let record = Record::new(EventKind::RolesChanged, origin).account(id).detail(detail);
-    let expires_at = state::last_access_expiry(writing);
-    record.publish(writing, RevocationScope::Account(id, version), expires_at).await.map(Some)
+    record.publish(writing, RevocationScope::Account(id, version), Until::AllExpired).await.map(Some)
 }
 
 pub(super) async fn disable(writing: &Writing, id: AccountId, origin: Origin) -> Outcome<Option<FeedPosition>> {
@@ -138,9 +137,8 @@ pub(super) async fn disable(writing: &Writing, id: AccountId, origin: Origin) ->
     let (_, since) = end_all_sessions(writing, id).await?;
     let sql = "UPDATE countersign.accounts SET disabled_at = $2 WHERE id = $1";
     writing.execute_on_one(sql, params![id.as_uuid(), writing.now.get()]).await?;
-    let expires_at = state::last_access_expiry(writing);
     let record = Record::new(EventKind::AccountDisabled, origin).account(id);
-    record.publish(writing, RevocationScope::Account(id, since), expires_at).await.map(Some)
+    record.publish(writing, RevocationScope::Account(id, since), Until::AllExpired).await.map(Some)
 }
 
 pub(super) async fn enable(writing: &Writing, id: AccountId, origin: Origin) -> Outcome<Option<()>> {

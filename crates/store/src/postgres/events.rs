@@ -23,6 +23,21 @@ macro_rules! written_columns {
     };
 }
 
+/// Until when the feed tells of a revocation.
+#[derive(Clone, Copy)]
+pub(super) enum Until {
+    /// The access tokens concerned have expired by then.
+    Expired(Millis),
+    /// The last access token issued until now has expired, whoever holds it.
+    AllExpired,
+}
+
+impl From<Millis> for Until {
+    fn from(expires_at: Millis) -> Self {
+        Self::Expired(expires_at)
+    }
+}
+
 /// An event to write.
 pub(super) struct Record {
     kind: EventKind,
@@ -30,8 +45,8 @@ pub(super) struct Record {
     account: Option<AccountId>,
     session: Option<SessionId>,
     detail: Option<String>,
-    /// What the feed is told, and when the last access token concerned expires.
-    revokes: Option<(RevocationScope, Millis)>,
+    /// What the feed is told, and for how long.
+    revokes: Option<(RevocationScope, Until)>,
 }
 
 impl Record {
@@ -55,8 +70,8 @@ impl Record {
     }
 
     /// Makes the event an entry of the revocation feed.
-    pub(super) const fn revokes(mut self, scope: RevocationScope, expires_at: Millis) -> Self {
-        self.revokes = Some((scope, expires_at));
+    pub(super) fn revokes(mut self, scope: RevocationScope, until: impl Into<Until>) -> Self {
+        self.revokes = Some((scope, until.into()));
         self
     }
 
@@ -70,24 +85,24 @@ impl Record {
         self,
         writing: &Writing,
         scope: RevocationScope,
-        expires_at: Millis,
+        until: impl Into<Until>,
     ) -> Outcome<FeedPosition> {
-        Self::write_all(writing, vec![self.revokes(scope, expires_at)]).await
+        Self::write_all(writing, vec![self.revokes(scope, until)]).await
     }
 
     /// Writes events in this order, however many with one statement, and those which revoke something as the next entries of the
     /// feed; where it stands then. To be done last in a verb, since it locks what everybody needs.
     pub(super) async fn write_all(writing: &Writing, records: Vec<Self>) -> Outcome<FeedPosition> {
         let entries = records.iter().filter(|record| record.revokes.is_some()).count() as u64;
-        let position = match entries {
-            0 => writing.position(),
+        let (position, all_expired_at) = match entries {
+            0 => (writing.position(), writing.now),
             entries => state::next_positions(writing, entries).await?,
         };
         let mut rows = Rows::default();
         let mut feed_seq = position.seq - entries;
         for record in records {
             feed_seq += u64::from(record.revokes.is_some());
-            rows.push(record, feed_seq);
+            rows.push(record, feed_seq, all_expired_at);
         }
         rows.insert(writing).await?;
         Ok(position)
@@ -112,7 +127,7 @@ struct Rows {
 
 impl Rows {
     /// `feed_seq` is the number of the event where it is an entry of the feed.
-    fn push(&mut self, record: Record, feed_seq: u64) {
+    fn push(&mut self, record: Record, feed_seq: u64, all_expired_at: Millis) {
         let (actor, actor_account) = match record.origin.actor {
             Actor::Account(account) => ("account", Some(account.as_uuid())),
             Actor::Anonymous => ("anonymous", None),
@@ -125,6 +140,10 @@ impl Rows {
             Some(RevocationScope::Account(_, version)) => (Some("account"), Some(version)),
             Some(RevocationScope::Everyone(epoch)) => (Some("everyone"), Some(epoch)),
         };
+        let expires_at = record.revokes.map(|(_, until)| match until {
+            Until::Expired(expires_at) => expires_at,
+            Until::AllExpired => all_expired_at,
+        });
         self.kind.push(record.kind.as_str());
         self.actor.push(actor);
         self.actor_account.push(actor_account);
@@ -135,7 +154,7 @@ impl Rows {
         self.feed_seq.push(record.revokes.map(|_| feed_seq.cast_signed()));
         self.feed_scope.push(scope);
         self.feed_version.push(version.map(Epoch::get));
-        self.feed_expires_at.push(record.revokes.map(|(_, expires_at)| expires_at.get()));
+        self.feed_expires_at.push(expires_at.map(Millis::get));
     }
 
     async fn insert(self, writing: &Writing) -> Outcome<()> {

@@ -7,11 +7,11 @@ use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::sessions::state::EndReason;
 
 use crate::postgres::connection::Connection;
-use crate::postgres::events::Record;
+use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{account_columns, first, params};
 use crate::postgres::writing::Writing;
-use crate::postgres::{accounts, ending, state};
+use crate::postgres::{accounts, ending};
 use crate::verbs::{Credentials, FeedPosition, PasswordChange, PasswordWritten};
 
 pub(super) async fn credentials(connection: &Connection, login: &Login) -> Outcome<Option<Credentials>> {
@@ -106,8 +106,7 @@ pub(super) async fn write(writing: &Writing, change: &PasswordChange, origin: Or
 
 async fn end_all(writing: &Writing, record: Record, id: AccountId) -> Outcome<FeedPosition> {
     let (_, since) = accounts::end_all_sessions(writing, id).await?;
-    let expires_at = state::last_access_expiry(writing);
-    record.detail("all sessions ended").publish(writing, RevocationScope::Account(id, since), expires_at).await
+    record.detail("all sessions ended").publish(writing, RevocationScope::Account(id, since), Until::AllExpired).await
 }
 
 /// Session by session: the access token of the one that is kept has to stay good.

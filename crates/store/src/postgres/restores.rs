@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign_core::events::{EventKind, Origin, RevocationScope};
 
-use crate::postgres::events::Record;
+use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{first, params};
 use crate::postgres::state;
@@ -42,8 +42,7 @@ pub(super) async fn accept(writing: &Writing, known: &FeedPosition, origin: Orig
     let sql = "UPDATE countersign.auth_state SET incarnation = $1, global_epoch = $2, feed_seq = $3";
     writing.execute_on_one(sql, params![random::id()?, since.get(), seq]).await?;
     let record = Record::new(EventKind::RestoreAccepted, origin);
-    let expires_at = state::last_access_expiry(writing);
-    record.publish(writing, RevocationScope::Everyone(since), expires_at).await.map(Accepted::Here)
+    record.publish(writing, RevocationScope::Everyone(since), Until::AllExpired).await.map(Accepted::Here)
 }
 
 /// Goes on with the database as it is, in a transaction of its own.

@@ -6,7 +6,7 @@ use countersign_core::ids::{AccountId, ReaderId};
 use countersign_core::time::Millis;
 
 use crate::postgres::connection::Connection;
-use crate::postgres::events::Record;
+use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{Columns, all, corrupt, first, params};
 use crate::postgres::writing::Writing;
@@ -42,9 +42,8 @@ pub(super) async fn revoke_account(writing: &Writing, id: AccountId, origin: Ori
         return Ok(None);
     }
     let (before, since) = accounts::end_all_sessions(writing, id).await?;
-    let expires_at = state::last_access_expiry(writing);
     let record = Record::new(EventKind::AccountRevoked, origin).account(id);
-    let position = record.publish(writing, RevocationScope::Account(id, since), expires_at).await?;
+    let position = record.publish(writing, RevocationScope::Account(id, since), Until::AllExpired).await?;
     Ok(Some(Receipt { position, scope: ReceiptScope::Account(id), before, since, at: writing.now }))
 }
 
@@ -55,8 +54,7 @@ pub(super) async fn revoke_everyone(writing: &Writing, origin: Origin) -> Outcom
 }
 
 async fn publish_everyone(writing: &Writing, record: Record, since: Epoch) -> Outcome<FeedPosition> {
-    let expires_at = state::last_access_expiry(writing);
-    record.publish(writing, RevocationScope::Everyone(since), expires_at).await
+    record.publish(writing, RevocationScope::Everyone(since), Until::AllExpired).await
 }
 
 /// What was alive when a revocation came.

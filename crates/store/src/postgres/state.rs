@@ -45,14 +45,17 @@ pub(super) async fn stays(connection: &Connection) -> Outcome<()> {
     Ok(moved.map_or(Ok(()), |moved| Err(StoreError::from(moved)))?)
 }
 
-/// Takes the next numbers of the feed, the last of which is given; the other nodes are told when the transaction has committed.
-pub(super) async fn next_positions(writing: &Writing, count: u64) -> Outcome<FeedPosition> {
-    let sql =
-        "UPDATE countersign.auth_state SET feed_seq = feed_seq + $1 RETURNING incarnation, feed_seq, global_epoch";
+/// Takes the next numbers of the feed, the last of which is given; the other nodes are told when the transaction has committed. With it
+/// comes when the last access token issued until now has expired, whoever holds it, and a little later: see [`REVOCATION_MARGIN`]. Another
+/// node may have issued longer ones since this transaction began, so it is asked here, where the row is held.
+pub(super) async fn next_positions(writing: &Writing, count: u64) -> Outcome<(FeedPosition, Millis)> {
+    let sql = "UPDATE countersign.auth_state SET feed_seq = feed_seq + $1 \
+               RETURNING incarnation, feed_seq, global_epoch, longest_access_lifetime";
     let rows = writing.rows(sql, params![count.cast_signed()]).await?;
-    let position = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
+    let (position, longest) =
+        first(&rows, |columns| Ok((columns.position()?, columns.counter()?)))?.ok_or_else(missing)?;
     writing.feed_moved(position);
-    Ok(position)
+    Ok((position, writing.now + Duration::from_millis(longest) + REVOCATION_MARGIN))
 }
 
 /// Moves everyone's epoch on; the old one and the new one.
@@ -62,12 +65,6 @@ pub(super) async fn next_global_epoch(writing: &Writing) -> Outcome<(Epoch, Epoc
     let since = before.next(writing.now);
     writing.execute_on_one("UPDATE countersign.auth_state SET global_epoch = $1", params![since.get()]).await?;
     Ok((before, since))
-}
-
-/// When the last access token issued until now has expired, whoever holds it, and a little later: see [`REVOCATION_MARGIN`].
-pub(super) fn last_access_expiry(writing: &Writing) -> Millis {
-    let longest = u64::try_from(writing.state.longest_access_lifetime).unwrap_or(0);
-    writing.now + Duration::from_millis(longest) + REVOCATION_MARGIN
 }
 
 /// Remembers a lifetime of access tokens where it is the longest so far.

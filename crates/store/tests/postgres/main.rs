@@ -14,4 +14,5 @@ mod clocks;
 mod connections;
 mod losses;
 mod past_the_store;
+mod revocations;
 mod schema;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use countersign_store::database::OpenMode;
 use countersign_store::postgres::{PostgresStore, PostgresUrl};
@@ -22,6 +23,17 @@ impl PostgresHarness {
         // It ends with its client.
         drop(tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(connection)));
         client
+    }
+
+    /// Waits until a transaction on the database waits for a lock that another one has.
+    pub(crate) async fn until_somebody_waits_for_a_lock(&self) {
+        let client = self.connect().await;
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            assert!(Instant::now() < deadline, "nobody waits for a lock");
+        }
     }
 
     pub(crate) fn url(&self) -> PostgresUrl {
