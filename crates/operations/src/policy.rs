@@ -1,5 +1,6 @@
 //! What the operator has decided: the typed settings that operations obey.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use countersign_core::passwords::PasswordPolicy;
@@ -27,6 +28,8 @@ pub struct Policy {
     pub lifetimes: Lifetimes,
     /// How long a session lives at the most.
     pub session_lifetime: Duration,
+    /// How many sessions of one account may live; a sign-in more ends the least recently used one.
+    pub sessions_per_account: NonZeroU32,
     /// Who may register.
     pub registration: Registration,
     /// What new passwords must be.

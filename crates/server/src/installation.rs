@@ -222,6 +222,7 @@ fn policy(settings: &Settings) -> Result<Policy, InvalidAudience> {
             rotation_overlap: settings.rotation_overlap,
         },
         session_lifetime: settings.session_lifetime,
+        sessions_per_account: settings.sessions_per_account,
         registration: match settings.registration {
             Registration::Open => policy::Registration::Open,
             Registration::Closed => policy::Registration::Closed,

@@ -3,6 +3,7 @@
 mod throttles;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use countersign_core::accounts::{Account, Email, PasswordHash, Username};
@@ -116,6 +117,8 @@ pub struct Begin {
     pub address: Option<IpAddr>,
     /// How long the session lives at the most.
     pub session_lifetime: Duration,
+    /// How many sessions of the account may live with it: of the others, the least recently used ones end. `None`: all live on.
+    pub session_limit: Option<NonZeroU32>,
     /// The lifetimes of its tokens.
     pub lifetimes: Lifetimes,
 }
@@ -123,8 +126,8 @@ pub struct Begin {
 /// The answer to a [`Begin`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// It lives.
-    Live(Box<Granted>),
+    /// It lives. Where others had to end for it, the feed stands there.
+    Live(Box<Granted>, Option<FeedPosition>),
     /// The account is disabled.
     AccountDisabled,
     /// The password was changed, or the account is gone, since it was compared.

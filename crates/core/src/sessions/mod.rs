@@ -1,5 +1,6 @@
 //! Sessions: the refresh token, the decision that rotates it, and what makes a session live.
 
+pub mod limit;
 pub mod pruning;
 pub mod recent;
 pub mod refresh_token;

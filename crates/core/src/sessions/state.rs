@@ -97,11 +97,14 @@ pub enum EndReason {
     Replayed,
     /// The password was changed in another session.
     PasswordChanged,
+    /// It had to make room for a later sign-in: no more sessions of one account may live than the operator allows.
+    SessionLimit,
 }
 
 impl EndReason {
     /// Every reason, for stores that read it back.
-    pub const ALL: [Self; 4] = [Self::SignedOut, Self::Revoked, Self::Replayed, Self::PasswordChanged];
+    pub const ALL: [Self; 5] =
+        [Self::SignedOut, Self::Revoked, Self::Replayed, Self::PasswordChanged, Self::SessionLimit];
 
     /// The name under which stores and answers know it.
     #[must_use]
@@ -111,6 +114,7 @@ impl EndReason {
             Self::Revoked => "revoked",
             Self::Replayed => "replayed",
             Self::PasswordChanged => "password_changed",
+            Self::SessionLimit => "session_limit",
         }
     }
 

@@ -177,11 +177,17 @@ async fn begin(
         device,
         address,
         session_lifetime: operations.policy.session_lifetime,
+        session_limit: Some(operations.policy.sessions_per_account),
         lifetimes: operations.policy.lifetimes,
     };
     let origin = Origin { actor: Actor::Account(account), address };
     match operations.store.begin_session(begin, origin).await? {
-        Begun::Live(granted) => Ok(operations.mint(&granted, &token)?),
+        Begun::Live(granted, made_room) => {
+            if made_room.is_some() {
+                operations.feed.catch_up(&*operations.store).await?;
+            }
+            Ok(operations.mint(&granted, &token)?)
+        }
         Begun::AccountDisabled => {
             let origin = Origin { actor: Actor::Anonymous, address };
             operations.store.refuse_sign_in(Some(account), "account_disabled", origin).await?;

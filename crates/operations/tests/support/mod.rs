@@ -1,6 +1,7 @@
 //! A Countersign in a temporary folder, with cheap hashes and a clock that stands still unless it is moved.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -49,6 +50,7 @@ async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (
             rotation_overlap: Duration::from_secs(60),
         },
         session_lifetime: Duration::from_secs(90 * 86_400),
+        sessions_per_account: NonZeroU32::new(200).unwrap(),
         registration: Registration::Open,
         passwords: PasswordPolicy { min_length: 8 },
         throttles: ThrottlePolicy::default(),

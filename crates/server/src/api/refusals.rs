@@ -104,9 +104,13 @@ fn token_code(error: VerifyError) -> Code {
 
 fn dead_code(dead: Dead) -> Code {
     match dead {
-        Dead::Ended(EndReason::SignedOut | EndReason::Revoked | EndReason::Replayed | EndReason::PasswordChanged) => {
-            Code::SessionRevoked
-        }
+        Dead::Ended(
+            EndReason::SignedOut
+            | EndReason::Revoked
+            | EndReason::Replayed
+            | EndReason::PasswordChanged
+            | EndReason::SessionLimit,
+        ) => Code::SessionRevoked,
         Dead::AccountRevoked => Code::AccountRevoked,
         Dead::EveryoneRevoked => Code::EveryoneRevoked,
         Dead::AccountDisabled => Code::AccountDisabled,
@@ -200,6 +204,8 @@ impl From<Refusal> for Problem {
             Refusal::Dead(Dead::Ended(EndReason::Revoked)) => Self::new(Code::RefreshTokenRevoked),
             Refusal::Dead(Dead::Ended(EndReason::PasswordChanged)) => Self::new(Code::RefreshTokenRevoked)
                 .detail("The password was changed in another session; sign in again."),
+            Refusal::Dead(Dead::Ended(EndReason::SessionLimit)) => Self::new(Code::RefreshTokenRevoked)
+                .detail("The account has signed in too often since this session was last used; sign in again."),
             Refusal::Dead(Dead::AccountRevoked) => {
                 Self::new(Code::RefreshTokenRevoked).detail("All sessions of the account were ended; sign in again.")
             }

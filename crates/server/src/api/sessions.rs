@@ -264,7 +264,8 @@ pub(super) struct SessionResponse {
     expires_at: Rfc3339,
     /// Whether it is the session of this request.
     current: bool,
-    /// Why it has ended; `null` while it lives.
+    /// Why it has ended: signed_out, revoked, replayed, password_changed, session_limit (it made room for a later sign-in),
+    /// account_revoked, everyone_revoked, account_disabled, idle_expired or expired; `null` while it lives.
     #[schema(example = json!(null))]
     ended_reason: Option<&'static str>,
 }

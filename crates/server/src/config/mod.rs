@@ -18,6 +18,7 @@ mod types;
 mod url;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub refresh_token_idle_lifetime: Duration,
     /// How long a session lives at most.
     pub session_lifetime: Duration,
+    /// How many sessions of one account may live.
+    pub sessions_per_account: NonZeroU32,
     /// How long a used refresh token still answers a retry without a retry key.
     pub rotation_overlap: Duration,
     /// How access tokens are signed.
@@ -154,6 +157,13 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
         &table::SESSION_LIFETIME,
         parse::time(second, day * 3650, "1s to 3650d", "nobody stays signed in for ever"),
     );
+    let sessions_per_account = layers.one(
+        &table::SESSIONS_PER_ACCOUNT,
+        parse::count(
+            10_000,
+            "nobody has more devices, and whoever knows a password could fill the database with sessions",
+        ),
+    );
     let rotation_overlap = layers.optional(
         &table::ROTATION_OVERLAP,
         parse::time(Duration::ZERO, day, "0 to below access_token_lifetime", "a thief may use it too"),
@@ -201,6 +211,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
         access_token_lifetime: access_token_lifetime?,
         refresh_token_idle_lifetime: idle_lifetime?,
         session_lifetime: session_lifetime?,
+        sessions_per_account: sessions_per_account?,
         rotation_overlap: rotation_overlap?,
         signing_algorithm: signing_algorithm?,
         revocation_reader_secret: revocation_reader_secret?,

@@ -1,6 +1,7 @@
 //! One function for each kind of value: text in; a type, or what would be right, out.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,6 +94,12 @@ pub(super) fn number(least: u32, most: u32, reason: &'static str) -> impl FnOnce
         let number = value.parse::<u32>().ok().filter(|number| (least..=most).contains(number));
         number.ok_or_else(|| format!("must be a whole number from {least} to {most}: {reason}"))
     }
+}
+
+/// A whole number from one on.
+pub(super) fn count(most: u32, reason: &'static str) -> impl FnOnce(&str) -> Parsed<NonZeroU32> {
+    let number = number(1, most, reason);
+    move |value| number(value).map(|number| NonZeroU32::MIN.saturating_add(number - 1))
 }
 
 /// A length of time in whole seconds within bounds, written with its unit.

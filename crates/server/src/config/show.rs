@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,6 +104,12 @@ impl Show for String {
 impl Show for u32 {
     fn show(&self) -> Shown {
         Shown::Number(u64::from(*self))
+    }
+}
+
+impl Show for NonZeroU32 {
+    fn show(&self) -> Shown {
+        self.get().show()
     }
 }
 

@@ -47,6 +47,7 @@ fn defaults_are_those_of_the_contract_and_every_setting_is_read_once() {
         settings.rotation_overlap,
     ];
     assert_eq!(lifetimes.map(|lifetime| lifetime.as_secs()), [300, 7 * 86_400, 90 * 86_400, 60]);
+    assert_eq!(settings.sessions_per_account.get(), 200);
     assert_eq!(settings.signing_algorithm, Algorithm::Es256);
     assert_eq!(settings.registration, Registration::Open);
     assert_eq!(settings.password_hash, PasswordHash { memory_kib: 19_456, iterations: 2, parallelism: 1 });
@@ -137,6 +138,21 @@ fn the_overlap_follows_a_short_access_token() {
     assert_eq!(overlap(&["--access-token-lifetime", "1s"]), 0);
     assert_eq!(overlap(&["--access-token-lifetime", "1h"]), 60);
     assert_eq!(overlap(&["--access-token-lifetime", "10s", "--rotation-overlap", "9s"]), 9);
+}
+
+#[test]
+fn an_account_has_one_session_at_least_and_not_any_number() {
+    let limit = |value: &str| load_from("", &[("COUNTERSIGN_SESSIONS_PER_ACCOUNT", value)], &[]);
+    for number in [1, 10_000] {
+        assert_eq!(limit(&number.to_string()).unwrap().settings.sessions_per_account.get(), number);
+    }
+    for wrong in ["0", "10001", "-1", "many", ""] {
+        let told = limit(wrong).unwrap_err().to_string();
+        assert!(told.contains("sessions_per_account") && told.contains("whole number from 1 to 10000"), "{told}");
+    }
+    let flag = load_from("sessions_per_account = 7", &[], &["--sessions-per-account", "8"]).unwrap();
+    assert_eq!(flag.settings.sessions_per_account.get(), 8);
+    assert_eq!(load_from("sessions_per_account = 7", &[], &[]).unwrap().settings.sessions_per_account.get(), 7);
 }
 
 #[test]

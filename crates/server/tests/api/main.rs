@@ -37,6 +37,7 @@ mod restore;
 mod revoke;
 mod revoke_all;
 mod roles;
+mod session_limit;
 mod sessions;
 mod settings;
 mod throttles;

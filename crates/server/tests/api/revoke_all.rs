@@ -88,17 +88,18 @@ pub(crate) fn begin_sessions(settings: &Settings, name: &str, many: u128) {
                 device: None,
                 address: None,
                 session_lifetime: minute * 60,
+                session_limit: None,
                 lifetimes,
             };
             let store = std::sync::Arc::clone(&store);
             let origin = Origin { actor: Actor::Anonymous, address: None };
             begun.spawn(async move { store.begin_session(begin, origin).await });
             if begun.len() >= 2_000 {
-                assert!(matches!(begun.join_next().await.unwrap().unwrap().unwrap(), Begun::Live(_)));
+                assert!(matches!(begun.join_next().await.unwrap().unwrap().unwrap(), Begun::Live(..)));
             }
         }
         while let Some(outcome) = begun.join_next().await {
-            assert!(matches!(outcome.unwrap().unwrap(), Begun::Live(_)));
+            assert!(matches!(outcome.unwrap().unwrap(), Begun::Live(..)));
         }
         store.close().await.unwrap();
     });

@@ -1,4 +1,4 @@
-//! Ending sessions by name: by their holder, by a change of the password, by a replay.
+//! Ending sessions by name: by their holder, by a change of the password, by a replay, by a sign-in too many.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,14 @@ pub(super) async fn hold_alive_of(writing: &Writing, account: AccountId) -> Outc
 }
 
 /// Those of the sessions that are the account's and alive. No rotation can extend them until the end of the transaction.
-async fn hold_alive(writing: &Writing, sessions: Vec<SessionId>, account: AccountId) -> Outcome<Vec<SessionId>> {
+pub(super) async fn hold_alive(
+    writing: &Writing,
+    sessions: Vec<SessionId>,
+    account: AccountId,
+) -> Outcome<Vec<SessionId>> {
+    if sessions.is_empty() {
+        return Ok(vec![]);
+    }
     let ids: Vec<_> = sessions.iter().map(SessionId::as_uuid).collect();
     let sql = "SELECT id FROM countersign.families WHERE session = ANY($1) ORDER BY id FOR NO KEY UPDATE";
     writing.rows(sql, params![ids]).await?;

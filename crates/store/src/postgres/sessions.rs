@@ -1,10 +1,14 @@
 //! Sessions: begun, looked at and listed.
 
+use std::iter;
+use std::num::NonZeroU32;
+
 use countersign_core::accounts::Account;
 use countersign_core::events::{EventKind, Origin};
 use countersign_core::ids::{AccountId, SessionId};
+use countersign_core::sessions::limit::{Used, making_room};
 use countersign_core::sessions::rotation;
-use countersign_core::sessions::state::{Session, Standing, alive};
+use countersign_core::sessions::state::{EndReason, Session, Standing, alive};
 use countersign_core::time::Millis;
 
 use crate::error::MovedError;
@@ -14,14 +18,22 @@ use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
 use crate::postgres::passwords::Stored;
 use crate::postgres::rows::{
-    account_columns, address_bytes, all, database_time, first, params, session_columns, standing_columns,
+    Columns, account_columns, address_bytes, all, database_time, first, params, session_columns, standing_columns,
 };
 use crate::postgres::writing::{Base, Writing};
-use crate::postgres::{families, state};
+use crate::postgres::{ending, families, state};
 use crate::verbs::{AccessDenied, Begin, Begun, FeedPosition, Granted, ListedSession, SessionAccount};
 
 /// The most sessions that one query gives.
 const PAGE: u32 = 1000;
+
+/// The columns of [`used`], of a table named `s`.
+macro_rules! use_columns {
+    () => {
+        "s.created_at, (SELECT max(f.rotated_at) FROM countersign.families f WHERE f.session = s.id), \
+         (SELECT max(f.idle_expires_at) FROM countersign.families f WHERE f.session = s.id)"
+    };
+}
 
 pub(super) async fn begin(writing: &Writing, begin: &Begin, origin: Origin) -> Outcome<Begun> {
     let now = writing.now;
@@ -31,12 +43,19 @@ pub(super) async fn begin(writing: &Writing, begin: &Begin, origin: Origin) -> O
     if !stored.still_is(&begin.verified) {
         return Ok(Begun::CredentialsChanged);
     }
-    let Some((account, standing)) = account_and_standing(writing, begin.account).await? else {
+    let Some(found) = find_account(writing, begin.account, begin.session_limit).await? else {
         return Ok(Begun::CredentialsChanged);
     };
+    let FoundAccount { account, standing, unended } = found;
     if standing.account_disabled {
         return Ok(Begun::AccountDisabled);
     }
+    let ended = match begin.session_limit {
+        Some(limit) if unended >= u64::from(limit.get()) => {
+            make_room(writing, begin.account, &standing, limit, origin).await?
+        }
+        _ => vec![],
+    };
     let session = Session {
         id: begin.session,
         account: begin.account,
@@ -54,16 +73,18 @@ pub(super) async fn begin(writing: &Writing, begin: &Begin, origin: Origin) -> O
     if let Some(device) = &begin.device {
         record = record.detail(device.as_str());
     }
-    record.write(writing).await?;
     state::note_access_lifetime(writing, begin.lifetimes.access_token).await?;
-    Ok(Begun::Live(Box::new(Granted {
+    let made_room = !ended.is_empty();
+    let position = Record::write_all(writing, iter::once(record).chain(ended).collect()).await?;
+    let granted = Granted {
         account,
         session: session.id,
         client: begin.client.clone(),
         global_epoch: standing.epochs.global,
         now,
         session_expires_at: session.expires_at,
-    })))
+    };
+    Ok(Begun::Live(Box::new(granted), made_room.then_some(position)))
 }
 
 async fn insert(writing: &Writing, session: &Session, begin: &Begin) -> Outcome<()> {
@@ -83,16 +104,62 @@ async fn insert(writing: &Writing, session: &Session, begin: &Begin) -> Outcome<
     Ok(())
 }
 
-async fn account_and_standing(writing: &Writing, id: AccountId) -> Outcome<Option<(Account, Standing)>> {
+/// An account for which a session is to begin.
+struct FoundAccount {
+    account: Account,
+    standing: Standing,
+    /// How many of its sessions were not ended, whether they are alive or not; counted up to the limit.
+    unended: u64,
+}
+
+async fn find_account(writing: &Writing, id: AccountId, limit: Option<NonZeroU32>) -> Outcome<Option<FoundAccount>> {
+    // Newest first, so that of an account with as many, those that were ended long ago are not looked at.
     let sql = concat!(
         "SELECT ",
         account_columns!(),
         ", ",
         standing_columns!(),
-        " FROM countersign.accounts a CROSS JOIN countersign.auth_state g WHERE a.id = $1"
+        ", (SELECT count(*) FROM (SELECT 1 FROM countersign.sessions s WHERE s.account = $1 AND s.ended_at IS NULL \
+         ORDER BY s.created_at DESC LIMIT $2) unended) \
+         FROM countersign.accounts a CROSS JOIN countersign.auth_state g WHERE a.id = $1"
     );
-    let rows = writing.rows(sql, params![id.as_uuid()]).await?;
-    first(&rows, |columns| Ok((columns.account()?, columns.standing()?)))
+    let limit = limit.map_or(0, |limit| i64::from(limit.get()));
+    first(&writing.rows(sql, params![id.as_uuid(), limit]).await?, |columns| {
+        Ok(FoundAccount { account: columns.account()?, standing: columns.standing()?, unended: columns.counter()? })
+    })
+}
+
+/// Ends what has to end so that one session more is not one too many; the events are still to be written. The account must be held:
+/// no other session can begin meanwhile. One that is refreshed between the look and the lock ends all the same.
+async fn make_room(
+    writing: &Writing,
+    account: AccountId,
+    standing: &Standing,
+    limit: NonZeroU32,
+    origin: Origin,
+) -> Outcome<Vec<Record>> {
+    let sql = concat!(
+        "SELECT ",
+        session_columns!(),
+        ", ",
+        use_columns!(),
+        " FROM countersign.sessions s WHERE s.account = $1 AND s.ended_at IS NULL"
+    );
+    let sessions = all(&writing.rows(sql, params![account.as_uuid()]).await?, |columns| {
+        let session = columns.session()?;
+        Ok(used(columns, session)?.0)
+    })?;
+    let ending = making_room(sessions, standing, limit, writing.now);
+    let ending = ending::hold_alive(writing, ending, account).await?;
+    ending::end_many(writing, account, ending, EndReason::SessionLimit, origin).await
+}
+
+/// See `use_columns`; and when the session began.
+fn used(columns: &mut Columns<'_>, session: Session) -> Outcome<(Used, Millis)> {
+    let created_at = columns.millis()?;
+    let last_used_at = columns.maybe_millis()?.unwrap_or(created_at);
+    let idle_expires_at = columns.maybe_millis()?.unwrap_or(created_at);
+    Ok((Used { session, last_used_at, idle_expires_at }, created_at))
 }
 
 /// Asked at every request, so it also tells when the database has lost something or has moved.
@@ -177,19 +244,17 @@ pub(super) async fn list(
         session_columns!(),
         ", ",
         standing_columns!(),
-        ", s.device, s.address, s.created_at, \
-         (SELECT max(f.rotated_at) FROM countersign.families f WHERE f.session = s.id), \
-         (SELECT max(f.idle_expires_at) FROM countersign.families f WHERE f.session = s.id) \
-         FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g \
+        ", s.device, s.address, ",
+        use_columns!(),
+        " FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g \
          WHERE s.account = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT $2"
     );
     let rows = connection.rows(sql, params![account.as_uuid(), i64::from(limit.min(PAGE))]).await?;
     all(&rows, |columns| {
         let now = base.settle(columns.millis()?);
         let (session, standing) = (columns.session()?, columns.standing()?);
-        let (device, address, created_at) = (columns.value()?, columns.address()?, columns.millis()?);
-        let last_used_at = columns.maybe_millis()?.unwrap_or(created_at);
-        let idle_expires_at = columns.maybe_millis()?.unwrap_or(created_at);
+        let (device, address) = (columns.value()?, columns.address()?);
+        let (Used { session, last_used_at, idle_expires_at }, created_at) = used(columns, session)?;
         let dead = alive(&session, idle_expires_at, &standing, now).err();
         let expires_at = session.expires_at;
         Ok(ListedSession { id: session.id, device, address, created_at, last_used_at, expires_at, dead })

@@ -1,10 +1,14 @@
 //! Sessions: begun, looked at, listed and ended.
 
+use std::iter;
+use std::num::NonZeroU32;
+
 use countersign_core::accounts::Account;
 use countersign_core::events::{EventKind, Origin};
 use countersign_core::ids::{AccountId, SessionId};
+use countersign_core::sessions::limit::{Used, making_room};
 use countersign_core::sessions::rotation;
-use countersign_core::sessions::state::{Session, Standing, alive};
+use countersign_core::sessions::state::{EndReason, Session, Standing, alive};
 use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
 
@@ -12,13 +16,23 @@ use crate::StoreResult;
 use crate::sqlite::ending::NEVER_IDLE;
 use crate::sqlite::events::Record;
 use crate::sqlite::passwords::Stored;
-use crate::sqlite::rows::{account_columns, address_bytes, execute, many, one, session_columns, standing_columns};
+use crate::sqlite::rows::{
+    Columns, account_columns, address_bytes, execute, many, one, session_columns, standing_columns,
+};
 use crate::sqlite::writer::Writing;
-use crate::sqlite::{families, state};
+use crate::sqlite::{ending, families, state};
 use crate::verbs::{AccessDenied, Begin, Begun, Granted, ListedSession, SessionAccount};
 
 /// The most sessions that one query gives.
 const PAGE: u32 = 1000;
+
+/// The columns of [`used`], of a table named `s`.
+macro_rules! use_columns {
+    () => {
+        "s.created_at, (SELECT max(f.rotated_at) FROM families f WHERE f.session = s.id), \
+         (SELECT max(f.idle_expires_at) FROM families f WHERE f.session = s.id)"
+    };
+}
 
 pub(super) fn begin(writing: &Writing<'_>, begin: &Begin, origin: Origin) -> StoreResult<Begun> {
     let (connection, now) = (writing.connection, writing.now);
@@ -28,12 +42,19 @@ pub(super) fn begin(writing: &Writing<'_>, begin: &Begin, origin: Origin) -> Sto
     if !stored.still_is(&begin.verified) {
         return Ok(Begun::CredentialsChanged);
     }
-    let Some((account, standing)) = account_and_standing(connection, begin.account)? else {
+    let Some(found) = find_account(connection, begin.account, begin.session_limit)? else {
         return Ok(Begun::CredentialsChanged);
     };
+    let FoundAccount { account, standing, unended } = found;
     if standing.account_disabled {
         return Ok(Begun::AccountDisabled);
     }
+    let ended = match begin.session_limit {
+        Some(limit) if unended >= u64::from(limit.get()) => {
+            make_room(writing, begin.account, &standing, limit, origin)?
+        }
+        _ => vec![],
+    };
     let session = Session {
         id: begin.session,
         account: begin.account,
@@ -51,16 +72,18 @@ pub(super) fn begin(writing: &Writing<'_>, begin: &Begin, origin: Origin) -> Sto
     if let Some(device) = &begin.device {
         record = record.detail(device.as_str());
     }
-    record.write(writing)?;
     state::note_access_lifetime(writing, begin.lifetimes.access_token)?;
-    Ok(Begun::Live(Box::new(Granted {
+    let made_room = !ended.is_empty();
+    let position = Record::write_all(writing, iter::once(record).chain(ended).collect())?;
+    let granted = Granted {
         account,
         session: session.id,
         client: begin.client.clone(),
         global_epoch: standing.epochs.global,
         now,
         session_expires_at: session.expires_at,
-    })))
+    };
+    Ok(Begun::Live(Box::new(granted), made_room.then_some(position)))
 }
 
 fn insert(writing: &Writing<'_>, session: &Session, begin: &Begin) -> StoreResult<()> {
@@ -80,15 +103,62 @@ fn insert(writing: &Writing<'_>, session: &Session, begin: &Begin) -> StoreResul
     Ok(())
 }
 
-fn account_and_standing(connection: &Connection, id: AccountId) -> StoreResult<Option<(Account, Standing)>> {
+/// An account for which a session is to begin.
+struct FoundAccount {
+    account: Account,
+    standing: Standing,
+    /// How many of its sessions were not ended, whether they are alive or not; counted up to the limit.
+    unended: u64,
+}
+
+fn find_account(
+    connection: &Connection,
+    id: AccountId,
+    limit: Option<NonZeroU32>,
+) -> StoreResult<Option<FoundAccount>> {
+    // Newest first, so that of an account with as many, those that were ended long ago are not looked at.
     let sql = concat!(
         "SELECT ",
         account_columns!(),
         ", ",
         standing_columns!(),
-        " FROM accounts a, auth_state g WHERE a.id = ?1"
+        ", (SELECT count(*) FROM (SELECT 1 FROM sessions s WHERE s.account = ?1 AND s.ended_at IS NULL \
+         ORDER BY s.created_at DESC LIMIT ?2)) FROM accounts a, auth_state g WHERE a.id = ?1"
     );
-    one(connection, sql, [id.as_bytes()], |columns| Ok((columns.account()?, columns.standing()?)))
+    one(connection, sql, params![id.as_bytes(), limit.map_or(0, NonZeroU32::get)], |columns| {
+        Ok(FoundAccount { account: columns.account()?, standing: columns.standing()?, unended: columns.counter()? })
+    })
+}
+
+/// Ends what has to end so that one session more is not one too many; the events are still to be written.
+fn make_room(
+    writing: &Writing<'_>,
+    account: AccountId,
+    standing: &Standing,
+    limit: NonZeroU32,
+    origin: Origin,
+) -> StoreResult<Vec<Record>> {
+    let sql = concat!(
+        "SELECT ",
+        session_columns!(),
+        ", ",
+        use_columns!(),
+        " FROM sessions s WHERE s.account = ?1 AND s.ended_at IS NULL"
+    );
+    let sessions = many(writing.connection, sql, [account.as_bytes()], |columns| {
+        let session = columns.session()?;
+        Ok(used(columns, session)?.0)
+    })?;
+    let ending = making_room(sessions, standing, limit, writing.now);
+    ending::end_many(writing, account, ending, EndReason::SessionLimit, origin)
+}
+
+/// See `use_columns`; and when the session began.
+fn used(columns: &mut Columns<'_>, session: Session) -> StoreResult<(Used, Millis)> {
+    let created_at = columns.millis()?;
+    let last_used_at = columns.maybe_millis()?.unwrap_or(created_at);
+    let idle_expires_at = columns.maybe_millis()?.unwrap_or(created_at);
+    Ok((Used { session, last_used_at, idle_expires_at }, created_at))
 }
 
 pub(super) fn session_account(
@@ -126,17 +196,15 @@ pub(super) fn list(
         session_columns!(),
         ", ",
         standing_columns!(),
-        ", s.device, s.address, s.created_at, ",
-        "(SELECT max(f.rotated_at) FROM families f WHERE f.session = s.id), ",
-        "(SELECT max(f.idle_expires_at) FROM families f WHERE f.session = s.id) ",
-        "FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 ",
+        ", s.device, s.address, ",
+        use_columns!(),
+        " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 ",
         "ORDER BY s.created_at DESC, s.id DESC LIMIT ?2"
     );
     many(connection, sql, params![account.as_bytes(), limit.min(PAGE)], |columns| {
         let (session, standing) = (columns.session()?, columns.standing()?);
-        let (device, address, created_at) = (columns.value()?, columns.address()?, columns.millis()?);
-        let last_used_at = columns.maybe_millis()?.unwrap_or(created_at);
-        let idle_expires_at = columns.maybe_millis()?.unwrap_or(created_at);
+        let (device, address) = (columns.value()?, columns.address()?);
+        let (Used { session, last_used_at, idle_expires_at }, created_at) = used(columns, session)?;
         let dead = alive(&session, idle_expires_at, &standing, now).err();
         let expires_at = session.expires_at;
         Ok(ListedSession { id: session.id, device, address, created_at, last_used_at, expires_at, dead })

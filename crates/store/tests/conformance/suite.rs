@@ -42,6 +42,11 @@ macro_rules! conformance {
                     the_list_tells_why_each_is_dead,
                     ends_once_and_only_for_its_owner,
                     a_further_device_leaves_the_first_alone,
+                    one_too_many_ends_the_least_recently_used,
+                    what_is_dead_takes_no_room,
+                    a_limit_that_was_lowered_ends_as_many_as_are_too_many,
+                    racing_sign_ins_do_not_exceed_the_limit,
+                    refreshes_beside_a_sign_in_too_many_are_right,
                 }
                 rotation {
                     rotates_and_adds_no_row,

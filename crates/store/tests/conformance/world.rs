@@ -102,6 +102,7 @@ impl<H: Harness> World<H> {
             device: Some("a device".to_owned()),
             address: Some(ADDRESS),
             session_lifetime: SESSION_LIFETIME,
+            session_limit: None,
             lifetimes: LIFETIMES,
         }
     }
@@ -113,7 +114,7 @@ impl<H: Harness> World<H> {
     pub(crate) async fn sign_in_with(&self, begin: Begin) -> SignedIn {
         let (session, token) = (begin.session, begin.token.clone());
         match self.store().begin_session(begin, STRANGER).await.unwrap() {
-            Begun::Live(granted) => SignedIn { session, token, granted: *granted },
+            Begun::Live(granted, _) => SignedIn { session, token, granted: *granted },
             refused => panic!("{refused:?}"),
         }
     }
@@ -132,7 +133,7 @@ impl<H: Harness> World<H> {
                 });
             }
             for (session, token, begun) in signing_in.join_all().await {
-                let Begun::Live(granted) = begun else { panic!("{begun:?}") };
+                let Begun::Live(granted, _) = begun else { panic!("{begun:?}") };
                 signed_in.push(SignedIn { session, token, granted: *granted });
             }
         }

@@ -109,6 +109,7 @@ fn new_session(account: u32, number: u32) -> Begin {
         device: Some("Firefox on Debian".to_owned()),
         address: Some([192, 0, 2, 7].into()),
         session_lifetime: Duration::from_secs(90 * 24 * 3600),
+        session_limit: None,
         lifetimes: LIFETIMES,
     }
 }
@@ -131,7 +132,7 @@ async fn register(store: &SqliteStore, number: u32) {
 async fn sign_in(store: &SqliteStore, account: u32, number: u32) -> RefreshToken {
     let begin = new_session(account, number);
     let token = begin.token.clone();
-    assert!(matches!(store.begin_session(begin, Origin::SERVER).await.unwrap(), Begun::Live(_)));
+    assert!(matches!(store.begin_session(begin, Origin::SERVER).await.unwrap(), Begun::Live(..)));
     token
 }
 

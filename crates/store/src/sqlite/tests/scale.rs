@@ -22,7 +22,7 @@ async fn populate(store: &SqliteStore, count: u32) {
             bytes[8..].copy_from_slice(&u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
             begin.session = countersign_core::ids::SessionId::from_bytes(bytes);
             let token = begin.token.clone();
-            assert!(matches!(sessions::begin(writing, &begin, Origin::SERVER)?, Begun::Live(_)));
+            assert!(matches!(sessions::begin(writing, &begin, Origin::SERVER)?, Begun::Live(..)));
             let rotated = rotation::rotate(writing, &presentation(&token), Origin::SERVER)?;
             assert!(matches!(rotated, RotatedIn::Rotated(..)));
         }

@@ -1,5 +1,7 @@
 //! What a store must answer, in memory, with the core as the judge of sessions.
 
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use countersign_core::accounts::{Account, PasswordHash};
@@ -7,6 +9,7 @@ use countersign_core::epochs::Epoch;
 use countersign_core::events::{EventKind, Revocation, RevocationScope};
 use countersign_core::ids::{AccountId, FamilyId, SessionId};
 use countersign_core::roles::Roles;
+use countersign_core::sessions::limit::{Used, making_room};
 use countersign_core::sessions::rotation::{Decision, Found, Refusal, begin, decide};
 use countersign_core::sessions::state::{Dead, EndReason, Ended, Epochs, Family, Session, Standing, alive};
 use countersign_core::time::Millis;
@@ -26,6 +29,7 @@ pub(crate) struct Model {
     pub(crate) sessions: Vec<(Session, Family)>,
     pub(crate) feed: Vec<Revocation>,
     pub(crate) events: Vec<Told>,
+    began: HashMap<SessionId, Millis>,
     longest: Duration,
 }
 
@@ -46,8 +50,16 @@ impl Held {
 
 impl Model {
     pub(crate) fn new(now: Millis, position: FeedPosition) -> Self {
-        let longest = Duration::ZERO;
-        Self { now, position, accounts: vec![], sessions: vec![], feed: vec![], events: vec![], longest }
+        Self {
+            now,
+            position,
+            accounts: vec![],
+            sessions: vec![],
+            feed: vec![],
+            events: vec![],
+            began: HashMap::new(),
+            longest: Duration::ZERO,
+        }
     }
 
     pub(crate) fn register(&mut self, new: NewAccount) -> Registered {
@@ -99,10 +111,27 @@ impl Model {
             session_expires_at: session.expires_at,
         };
         let family = begin(&asked.token, asked.client.clone(), &session, &asked.lifetimes, now);
+        let ending = asked.session_limit.map_or_else(Vec::new, |limit| self.making_room(asked.account, limit));
+        self.began.insert(session.id, now);
         self.sessions.push((session, family));
         self.events.push((EventKind::SignedIn, Some(asked.account), Some(asked.session)));
         self.longest = self.longest.max(asked.lifetimes.access_token);
-        Begun::Live(Box::new(granted))
+        let made_room = !ending.is_empty();
+        for session in ending {
+            let at = self.sessions.iter().position(|(held, _)| held.id == session).unwrap();
+            self.end_by_the_way(at, EndReason::SessionLimit);
+        }
+        Begun::Live(Box::new(granted), made_room.then_some(self.position))
+    }
+
+    fn making_room(&self, account: AccountId, limit: NonZeroU32) -> Vec<SessionId> {
+        let of_account = self.sessions.iter().filter(|(session, _)| session.account == account);
+        let used = of_account.map(|(session, family)| Used {
+            session: session.clone(),
+            last_used_at: family.last.map_or(self.began[&session.id], |last| last.rotated_at),
+            idle_expires_at: family.idle_expires_at,
+        });
+        making_room(used.collect(), &self.standing(account), limit, self.now)
     }
 
     pub(crate) fn rotate(&mut self, asked: &Rotate) -> RotatedIn {
@@ -159,6 +188,17 @@ impl Model {
         let (account, id, expires_at) = (session.account, session.id, family.access_expires_at);
         self.publish(RevocationScope::Session(id), expires_at);
         self.events.push((kind, Some(account), Some(id)));
+    }
+
+    /// Ends a session among others; the feed is told where somebody may still accept an access token.
+    fn end_by_the_way(&mut self, at: usize, reason: EndReason) {
+        let (session, family) = &mut self.sessions[at];
+        if family.access_expires_at + REVOCATION_MARGIN > self.now {
+            return self.end_at(at, reason, EventKind::SessionEnded);
+        }
+        session.ended = Some(Ended { at: self.now, reason });
+        let told = (EventKind::SessionEnded, Some(session.account), Some(session.id));
+        self.events.push(told);
     }
 
     pub(crate) fn revoke_account(&mut self, id: AccountId) -> Receipt {
@@ -239,19 +279,12 @@ impl Model {
         };
         self.events.push((kind, Some(id), None));
         for at in 0..self.sessions.len() {
-            let (session, family) = &self.sessions[at];
+            let session = &self.sessions[at].0;
             let other = session.account == id && session.id != keep;
             if !other || self.dead(session, Millis::new(i64::MAX)).is_some() {
                 continue;
             }
-            if family.access_expires_at + REVOCATION_MARGIN > self.now {
-                self.end_at(at, EndReason::PasswordChanged, EventKind::SessionEnded);
-            } else {
-                let session = &mut self.sessions[at].0;
-                session.ended = Some(Ended { at: self.now, reason: EndReason::PasswordChanged });
-                let told = (EventKind::SessionEnded, Some(id), Some(session.id));
-                self.events.push(told);
-            }
+            self.end_by_the_way(at, EndReason::PasswordChanged);
         }
         PasswordWritten::Done(self.position)
     }

@@ -1,5 +1,6 @@
 //! Random commands, on the store and on the model: every answer and every state must be the same.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use countersign_core::ids::SessionId;
@@ -19,6 +20,9 @@ use crate::world::{STRANGER, World, hash};
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 const KEYS: [&str; 2] = ["the first key of 16 bytes", "the other key of 16 bytes"];
+
+/// How many sessions of an account may live: few, so that some have to make room.
+const SESSION_LIMIT: u32 = 2;
 
 #[derive(Clone, Debug)]
 enum Command {
@@ -187,6 +191,7 @@ impl<H: Harness> Run<H> {
     async fn sign_in(&mut self, account: &Index, right: bool, stronger: bool) {
         let held = account.get(&self.model.accounts);
         let mut begin = self.world.begin(held.account.id);
+        begin.session_limit = NonZeroU32::new(SESSION_LIMIT);
         begin.verified = if right { held.password.clone() } else { hash("wrong") };
         if stronger {
             self.passwords += 1;
@@ -194,7 +199,7 @@ impl<H: Harness> Run<H> {
         }
         let answer = self.world.store().begin_session(begin.clone(), STRANGER).await.unwrap();
         assert_eq!(answer, self.model.begin(&begin));
-        if let Begun::Live(granted) = answer {
+        if let Begun::Live(granted, _) = answer {
             self.chains.push((granted.session, vec![begin.token]));
         }
     }

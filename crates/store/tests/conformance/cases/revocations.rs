@@ -199,7 +199,7 @@ pub(crate) async fn racing_rotations_and_sign_ins_do_not_survive<H: Harness>(wor
         let (store, begin) = (world.store(), world.begin(alice.id));
         race.spawn(async move {
             let (session, token) = (begin.session, begin.token.clone());
-            let Begun::Live(granted) = store.begin_session(begin, STRANGER).await.unwrap() else { return None };
+            let Begun::Live(granted, _) = store.begin_session(begin, STRANGER).await.unwrap() else { return None };
             Some((session, granted.global_epoch, token))
         });
     }
