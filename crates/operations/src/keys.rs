@@ -90,8 +90,16 @@ pub(crate) struct Keys {
     pub(crate) remembered: KeySet,
     /// Tags refresh tokens.
     pub(crate) tags: TagKeys,
+    /// What they were made of.
+    rows: Arc<Rows>,
     /// Signing keys that were parsed before, by id.
     parsed: HashMap<String, Arc<SigningKey>>,
+}
+
+/// The keys as the store holds them.
+struct Rows {
+    signing: Vec<StoredKey>,
+    tags: Vec<StoredKey>,
 }
 
 /// A key in a list.
@@ -126,7 +134,7 @@ impl KeyRing {
         if store.keys(KeyUse::RefreshTag).await?.is_empty() {
             store.add_keys(vec![new_tag_key(policy, &source.encryption, &[], false)?], Origin::SERVER).await?;
         }
-        let keys = read(store, &source, &HashMap::new()).await?;
+        let keys = Keys::at(store.now(), Rows::read(store).await?, &source, &HashMap::new())?;
         Ok(Self { source, current: ArcSwap::from_pointee(keys), renewed: Mutex::new(None) })
     }
 
@@ -156,11 +164,24 @@ impl KeyRing {
         }
     }
 
-    /// Reads the keys again: others may have added some, and time moves every key on.
+    /// Reads the keys again: others may have added some, and time moves every key on. It does so with the keys that are known where no
+    /// others can be had: one that has retired must not verify for as long as the store is away.
     pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), KeyError> {
-        let keys = read(store, &self.source, &self.current().parsed).await?;
-        self.current.store(Arc::new(keys));
-        Ok(())
+        let read = Rows::read(store).await.map_err(KeyError::from);
+        let now = store.now();
+        match read.and_then(|rows| Keys::at(now, rows, &self.source, &self.current().parsed)) {
+            Ok(keys) => {
+                self.current.store(Arc::new(keys));
+                Ok(())
+            }
+            Err(error) => {
+                self.current.rcu(|known| {
+                    let moved_on = Keys::at(now, Arc::clone(&known.rows), &self.source, &known.parsed);
+                    moved_on.map_or_else(|_| Arc::clone(known), Arc::new)
+                });
+                Err(error)
+            }
+        }
     }
 }
 
@@ -303,48 +324,51 @@ fn new_tag_key(
     })
 }
 
-/// Reads what the store holds and what the operator brought, and finds out what each key does now.
-async fn read(
-    store: &dyn Store,
-    source: &KeySource,
-    known: &HashMap<String, Arc<SigningKey>>,
-) -> Result<Keys, KeyError> {
-    let now = store.now();
-    let mut parsed = HashMap::new();
-    let mut verifying = vec![];
-    let mut active = None;
-    if let SigningSource::Brought(keys) = &source.signing {
-        verifying.extend(keys.iter().map(|key| key.verifying_key()));
-        active = keys.first().map(Arc::clone);
+impl Rows {
+    async fn read(store: &dyn Store) -> Result<Arc<Self>, StoreError> {
+        let (signing, tags) = (store.keys(KeyUse::Signing).await?, store.keys(KeyUse::RefreshTag).await?);
+        Ok(Arc::new(Self { signing, tags }))
     }
-    let brought = active.is_some();
-    let mut retired = vec![];
-    for row in store.keys(KeyUse::Signing).await? {
-        let key = match known.get(&row.kid) {
-            Some(key) => Arc::clone(key),
-            None => Arc::new(open_signing_key(&source.encryption, &row)?),
-        };
-        if row.phase(None, now) == KeyPhase::Retired {
-            retired.push(key.verifying_key());
-            parsed.insert(row.kid, key);
-            continue;
-        }
-        verifying.push(key.verifying_key());
-        // Oldest first: the last that is active signs. Where none is yet, by a clock that was set back, the oldest does.
-        if !brought && (active.is_none() || now >= row.active_from) {
-            active = Some(Arc::clone(&key));
-        }
-        parsed.insert(row.kid, key);
-    }
-    let signing = active.ok_or(KeyError::NoKey)?;
-    let tags = read_tags(in_use(store.keys(KeyUse::RefreshTag).await?, now), &source.encryption, now)?;
-    let remembered = KeySet::new(verifying.iter().cloned().chain(retired));
-    Ok(Keys { signing, verifying: Arc::new(KeySet::new(verifying)), remembered, tags, parsed })
 }
 
-fn in_use(mut rows: Vec<StoredKey>, now: Millis) -> Vec<StoredKey> {
-    rows.retain(|row| row.phase(None, now) != KeyPhase::Retired);
-    rows
+impl Keys {
+    /// What each key does at this time, of those in the store and those that the operator brought.
+    fn at(
+        now: Millis,
+        rows: Arc<Rows>,
+        source: &KeySource,
+        known: &HashMap<String, Arc<SigningKey>>,
+    ) -> Result<Self, KeyError> {
+        let mut parsed = HashMap::new();
+        let mut verifying = vec![];
+        let mut active = None;
+        if let SigningSource::Brought(keys) = &source.signing {
+            verifying.extend(keys.iter().map(|key| key.verifying_key()));
+            active = keys.first().map(Arc::clone);
+        }
+        let brought = active.is_some();
+        let mut retired = vec![];
+        for row in &rows.signing {
+            let key = match known.get(&row.kid) {
+                Some(key) => Arc::clone(key),
+                None => Arc::new(open_signing_key(&source.encryption, row)?),
+            };
+            parsed.insert(row.kid.clone(), Arc::clone(&key));
+            if row.phase(None, now) == KeyPhase::Retired {
+                retired.push(key.verifying_key());
+                continue;
+            }
+            verifying.push(key.verifying_key());
+            // Oldest first: the last that is active signs. Where none is yet, by a clock that was set back, the oldest does.
+            if !brought && (active.is_none() || now >= row.active_from) {
+                active = Some(key);
+            }
+        }
+        let signing = active.ok_or(KeyError::NoKey)?;
+        let tags = read_tags(&rows.tags, &source.encryption, now)?;
+        let remembered = KeySet::new(verifying.iter().cloned().chain(retired));
+        Ok(Self { signing, verifying: Arc::new(KeySet::new(verifying)), remembered, tags, rows, parsed })
+    }
 }
 
 fn open_signing_key(encryption: &KeyEncryptionKey, row: &StoredKey) -> Result<SigningKey, KeyError> {
@@ -354,10 +378,10 @@ fn open_signing_key(encryption: &KeyEncryptionKey, row: &StoredKey) -> Result<Si
     Ok(SigningKey::from_secret_bytes(algorithm, &secret)?)
 }
 
-fn read_tags(rows: Vec<StoredKey>, encryption: &KeyEncryptionKey, now: Millis) -> Result<TagKeys, KeyError> {
+fn read_tags(rows: &[StoredKey], encryption: &KeyEncryptionKey, now: Millis) -> Result<TagKeys, KeyError> {
     let mut ring = vec![];
     let mut active = 0;
-    for row in rows {
+    for row in rows.iter().filter(|row| row.phase(None, now) != KeyPhase::Retired) {
         let other = || KeyError::OtherEncryptionKey(row.kid.clone());
         let secret = encryption.open(KeyUse::RefreshTag, &row.kid, &row.sealed).map_err(|_| other())?;
         let bytes: [u8; 32] = secret.as_slice().try_into().map_err(|_| other())?;
@@ -372,4 +396,48 @@ fn read_tags(rows: Vec<StoredKey>, encryption: &KeyEncryptionKey, now: Millis) -
     }
     let newest = ring.swap_remove(active);
     Ok(TagKeys::new(newest, ring))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const HANDOVER: Millis = Millis::new(1_000);
+    const END: Millis = Millis::new(2_000);
+
+    /// A key as the store holds it: the first one of its use, or the one that follows it.
+    fn row(key_use: KeyUse, kid: &str, secret: &[u8], first: bool) -> StoredKey {
+        StoredKey {
+            kid: kid.to_owned(),
+            key_use,
+            algorithm: "ES256".to_owned(),
+            sealed: KeyEncryptionKey::new(&[1; 32]).seal(key_use, kid, secret).unwrap(),
+            created_at: Millis::new(0),
+            active_from: if first { Millis::new(0) } else { HANDOVER },
+            verifies_until: first.then_some(END),
+        }
+    }
+
+    #[test]
+    fn time_alone_hands_over_from_one_key_to_the_next() {
+        let [old, new] = [(); 2].map(|()| SigningKey::generate(Algorithm::Es256).unwrap());
+        let signing = [(&old, true), (&new, false)]
+            .map(|(key, first)| row(KeyUse::Signing, key.kid(), &key.to_secret_bytes().unwrap(), first));
+        let tags = [("1", true), ("2", false)].map(|(kid, first)| row(KeyUse::RefreshTag, kid, &[7; 32], first));
+        let rows = Arc::new(Rows { signing: signing.into(), tags: tags.into() });
+        let source = KeySource {
+            encryption: KeyEncryptionKey::new(&[1; 32]),
+            signing: SigningSource::Generated(Algorithm::Es256),
+        };
+        let doing = |now| {
+            let keys = Keys::at(now, Arc::clone(&rows), &source, &HashMap::new()).unwrap();
+            (keys.signing.kid().to_owned(), keys.verifying.len(), keys.remembered.len())
+        };
+        let just_before = |at: Millis| at - Duration::from_millis(1);
+        assert_eq!(doing(just_before(HANDOVER)), (old.kid().to_owned(), 2, 2));
+        assert_eq!(doing(HANDOVER), (new.kid().to_owned(), 2, 2));
+        assert_eq!(doing(just_before(END)), (new.kid().to_owned(), 2, 2));
+        assert_eq!(doing(END), (new.kid().to_owned(), 1, 2));
+    }
 }

@@ -306,6 +306,17 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
 }
 
 #[tokio::test]
+async fn a_key_retires_in_its_time_though_the_database_is_away() {
+    let world = World::new().await;
+    keys::rotate(&world.operations, &callers::Administrator::OPERATOR, false).await.unwrap();
+    let both = world.operations.verifying_keys();
+    world.close().await;
+    world.advance(keys::PUBLISHED_AHEAD + Duration::from_secs(300 + 61));
+    assert!(upkeep::reload_keys(&world.operations).await.is_err(), "the store is closed");
+    assert_eq!((both.len(), world.operations.verifying_keys().len()), (2, 1));
+}
+
+#[tokio::test]
 async fn a_key_made_in_a_hurry_ends_the_others_at_once() {
     let world = World::new().await;
     world.register("alice").await;

@@ -100,6 +100,11 @@ impl World {
         Self { operations, clock, store, folder }
     }
 
+    /// Takes the database away.
+    pub(crate) async fn close(&self) {
+        self.store.close().await.unwrap();
+    }
+
     /// Another server on the same database.
     pub(crate) async fn another(&self) -> Arc<Operations> {
         serve(&self.folder, &self.clock, CHEAP).await.0
