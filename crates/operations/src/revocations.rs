@@ -70,11 +70,18 @@ impl Feed {
         let _reading = self.reading.lock().await;
         let asked_at = Instant::now();
         let position = store.feed_position().await.inspect_err(|error| self.withdraw_if_moved(error))?;
-        let (mut after, fresh) = {
+        let known = {
             let state = self.state.read();
-            let fresh = state.incarnation != Some(position.incarnation) || position.seq < state.seq;
-            (if fresh { 0 } else { state.seq }, fresh)
+            let goes_on = state.incarnation == Some(position.incarnation) && position.seq >= state.seq;
+            goes_on.then_some(state.seq)
         };
+        let fresh = known.is_none();
+        let mut after = match known {
+            Some(seq) => seq,
+            // Events are kept for longer than they matter here.
+            None => store.feed_beginning().await?,
+        };
+        let beginning = after;
         let mut revocations = vec![];
         while fresh || after < position.seq {
             let page = store.revocations(after, PAGE).await?;
@@ -90,7 +97,7 @@ impl Feed {
         }
         let seq = after.max(position.seq);
         if fresh || seq > self.state.read().seq {
-            self.state.write().apply(position, seq, fresh, &revocations);
+            self.state.write().apply(position, seq, fresh.then_some(beginning), &revocations);
         }
         self.moved.send_if_modified(|told| std::mem::replace(told, seq) != seq);
         *self.read_at.lock() = asked_at;
@@ -108,7 +115,7 @@ impl Feed {
         self.moved.send_replace(u64::MAX);
     }
 
-    fn page(&self, cursor: Option<(Incarnation, u64)>) -> FeedPage {
+    fn page(&self, cursor: Option<(Incarnation, u64)>, now: Millis) -> FeedPage {
         let state = self.state.read();
         let follows = cursor.filter(|(incarnation, after)| {
             Some(*incarnation) == state.incarnation && (state.floor..=state.seq).contains(after)
@@ -117,7 +124,8 @@ impl Feed {
         let Some((_, after)) = follows else {
             let everyone =
                 FeedEvent { seq: state.seq, revocation: wire::Revocation::Everyone { epoch: state.everyone } };
-            let events = state.events.iter().map(|(event, _)| *event).chain([everyone]).collect();
+            let in_force = state.events.iter().filter(|(_, kept_until)| now < *kept_until);
+            let events = in_force.map(|(event, _)| *event).chain([everyone]).collect();
             return FeedPage { incarnation, seq: state.seq, snapshot: true, events };
         };
         let from = state.events.partition_point(|(event, _)| event.seq <= after);
@@ -139,10 +147,11 @@ impl Feed {
 }
 
 impl State {
-    fn apply(&mut self, position: FeedPosition, seq: u64, fresh: bool, revocations: &[Revocation]) {
-        if fresh {
-            *self = Self::default();
-            self.floor = revocations.first().map_or(seq, |first| first.feed_seq.saturating_sub(1));
+    /// `beginning`: nothing that was known counts any more, and what came before this number is not known.
+    fn apply(&mut self, position: FeedPosition, seq: u64, beginning: Option<u64>, revocations: &[Revocation]) {
+        let fresh = beginning.is_some();
+        if let Some(floor) = beginning {
+            *self = Self { floor, ..Self::default() };
         }
         self.incarnation = Some(position.incarnation);
         self.seq = seq;
@@ -198,11 +207,11 @@ pub struct Outdated;
 pub async fn read(operations: &Operations, cursor: Option<Cursor>, wait: Duration) -> Result<FeedPage, Outdated> {
     let cursor = cursor.map(|cursor| (cursor.incarnation, cursor.after));
     let mut moved = operations.feed.moved.subscribe();
-    let mut page = operations.feed.page(cursor);
+    let mut page = operations.feed.page(cursor, operations.now());
     if !page.snapshot && page.events.is_empty() {
         let moved = timeout(wait.min(LONGEST_WAIT), moved.wait_for(|seq| *seq != page.seq)).await;
         if moved.is_ok() {
-            page = operations.feed.page(cursor);
+            page = operations.feed.page(cursor, operations.now());
         }
     }
     vouched(page, operations.revocations_age())

@@ -373,6 +373,41 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
 }
 
 #[tokio::test]
+async fn a_snapshot_leaves_out_what_has_expired() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let told = async |server: &Operations| {
+        let page = revocations::read(server, None, Duration::ZERO).await.unwrap();
+        assert!(page.snapshot);
+        let sessions = page.events.iter().filter(|event| matches!(event.revocation, Revocation::Session { .. }));
+        (page.seq, sessions.count())
+    };
+    let early = world.caller("alice").await;
+    sessions::sign_out(&world.operations, &early, HOME).await.unwrap();
+    world.advance(Duration::from_secs(200));
+    let late = world.caller("alice").await;
+    sessions::sign_out(&world.operations, &late, HOME).await.unwrap();
+    assert_eq!(told(&world.operations).await, (2, 2));
+    assert_eq!(told(&*world.another().await).await, (2, 2));
+    world.advance(Duration::from_secs(100 + 60));
+    for server in [&world.operations, &world.another().await] {
+        assert_eq!(told(server).await, (2, 1), "the second may still matter");
+    }
+    world.advance(Duration::from_secs(200));
+    let fresh = world.another().await;
+    for server in [&world.operations, &fresh] {
+        assert_eq!(told(server).await, (2, 0));
+    }
+    // A reader that stopped before what a server has never read cannot be told what came since.
+    let snapshot = revocations::read(&fresh, None, Duration::ZERO).await.unwrap();
+    let cursor = |after| Some(Cursor { incarnation: snapshot.incarnation.parse().unwrap(), after });
+    for (after, starts_over) in [(1, true), (2, false)] {
+        let page = revocations::read(&fresh, cursor(after), Duration::ZERO).await.unwrap();
+        assert_eq!(page.snapshot, starts_over, "{after}");
+    }
+}
+
+#[tokio::test]
 async fn the_feed_of_a_database_that_has_moved_is_handed_on_no_longer() {
     let world = World::new().await;
     let snapshot = revocations::read(&world.operations, None, Duration::ZERO).await.unwrap();

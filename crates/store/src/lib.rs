@@ -112,6 +112,10 @@ pub trait Store: Send + Sync + 'static {
     /// Where the feed stands, and which history of the database it belongs to.
     async fn feed_position(&self) -> StoreResult<FeedPosition>;
 
+    /// Where whoever knows nothing of the feed begins to read: no revocation up to this number concerns an access token that a verifier
+    /// may still accept.
+    async fn feed_beginning(&self) -> StoreResult<u64>;
+
     /// The revocations after `after` in order, at most `limit`; those whose access tokens have all expired may be missing.
     async fn revocations(&self, after: u64, limit: u32) -> StoreResult<Vec<Revocation>>;
 

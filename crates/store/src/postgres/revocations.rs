@@ -11,7 +11,7 @@ use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{Columns, all, corrupt, first, params};
 use crate::postgres::writing::Writing;
 use crate::postgres::{accounts, state};
-use crate::verbs::{FeedPosition, NewReader, Outstanding, Reader, Receipt, ReceiptScope};
+use crate::verbs::{FeedPosition, NewReader, Outstanding, REVOCATION_MARGIN, Reader, Receipt, ReceiptScope};
 
 /// The most revocations that one query gives.
 const PAGE: u32 = 10_000;
@@ -89,6 +89,14 @@ pub(super) async fn count_ended(connection: &Connection, receipt: &Receipt) -> O
         Ok(Outstanding { sessions, last_access_expiry: newest.filter(|expiry| *expiry > receipt.at) })
     })?
     .ok_or_else(|| corrupt("a count gave no row").into())
+}
+
+/// The number before that of the first revocation which may still matter; the last one given out where none does.
+pub(super) async fn beginning(connection: &Connection, now: Millis) -> Outcome<u64> {
+    let sql = "SELECT coalesce((SELECT min(feed_seq) - 1 FROM countersign.events WHERE feed_seq > 0 AND feed_expires_at > $1), \
+               feed_seq) FROM countersign.auth_state";
+    let rows = connection.rows(sql, params![(now - REVOCATION_MARGIN).get()]).await?;
+    first(&rows, |columns| columns.counter())?.ok_or_else(|| state::missing().into())
 }
 
 pub(super) async fn page(connection: &Connection, after: u64, limit: u32) -> Outcome<Vec<Revocation>> {

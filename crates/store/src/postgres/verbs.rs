@@ -115,6 +115,10 @@ impl Store for PostgresStore {
         look!(&self.base, PATIENCE, |connection| state::position(&self.base, &connection))
     }
 
+    async fn feed_beginning(&self) -> StoreResult<u64> {
+        read!(&self.base, LONG_PATIENCE, |connection| revocations::beginning(&connection, self.now()))
+    }
+
     async fn revocations(&self, after: u64, limit: u32) -> StoreResult<Vec<Revocation>> {
         read!(&self.base, LONG_PATIENCE, |connection| revocations::page(&connection, after, limit))
     }

@@ -10,7 +10,7 @@ use crate::sqlite::events::Record;
 use crate::sqlite::rows::{Columns, corrupt, execute, many, one};
 use crate::sqlite::writer::Writing;
 use crate::sqlite::{accounts, state};
-use crate::verbs::{FeedPosition, NewReader, Outstanding, Reader, Receipt, ReceiptScope};
+use crate::verbs::{FeedPosition, NewReader, Outstanding, REVOCATION_MARGIN, Reader, Receipt, ReceiptScope};
 
 /// The most revocations that one query gives.
 const PAGE: u32 = 10_000;
@@ -100,6 +100,14 @@ pub(super) fn count_ended(connection: &Connection, receipt: &Receipt) -> StoreRe
 fn outstanding(columns: &mut Columns<'_>, at: Millis) -> StoreResult<Outstanding> {
     let sessions = columns.counter()?;
     Ok(Outstanding { sessions, last_access_expiry: columns.maybe_millis()?.filter(|expiry| *expiry > at) })
+}
+
+/// The number before that of the first revocation which may still matter; the last one given out where none does.
+pub(super) fn beginning(connection: &Connection, now: Millis) -> StoreResult<u64> {
+    let sql = "SELECT coalesce((SELECT min(feed_seq) - 1 FROM events WHERE feed_seq > 0 AND feed_expires_at > ?1), feed_seq) \
+               FROM auth_state";
+    let beginning = one(connection, sql, [(now - REVOCATION_MARGIN).get()], |columns| columns.counter())?;
+    beginning.ok_or_else(|| corrupt("auth_state is empty"))
 }
 
 pub(super) fn page(connection: &Connection, after: u64, limit: u32) -> StoreResult<Vec<Revocation>> {

@@ -118,6 +118,11 @@ impl Store for SqliteStore {
         self.readers.run(state::position).await
     }
 
+    async fn feed_beginning(&self) -> StoreResult<u64> {
+        let now = self.clock.now();
+        self.readers.run(move |connection| revocations::beginning(connection, now)).await
+    }
+
     async fn revocations(&self, after: u64, limit: u32) -> StoreResult<Vec<Revocation>> {
         self.readers.run(move |connection| revocations::page(connection, after, limit)).await
     }

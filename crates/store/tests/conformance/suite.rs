@@ -74,6 +74,7 @@ macro_rules! conformance {
                     epochs_grow_though_the_clock_goes_back,
                     the_receipt_counts_what_was_alive,
                     the_feed_is_kept_for_as_long_as_tokens_live,
+                    whoever_begins_to_read_the_feed_begins_after_what_has_expired,
                     the_feed_is_read_in_pages,
                     the_signal_wakes_whoever_waits,
                     other_processes_move_the_feed,

@@ -135,6 +135,25 @@ pub(crate) async fn the_feed_is_kept_for_as_long_as_tokens_live<H: Harness>(worl
     assert_eq!(world.feed().await[2].expires_at, world.now() + Duration::from_secs(9000) + REVOCATION_MARGIN);
 }
 
+pub(crate) async fn whoever_begins_to_read_the_feed_begins_after_what_has_expired<H: Harness>(world: World<H>) {
+    let alice = world.register("alice").await;
+    let store = world.store();
+    store.note_access_lifetime(LIFETIMES.access_token).await.unwrap();
+    assert_eq!(store.feed_beginning().await.unwrap(), 0);
+    store.revoke_account(alice.id, STRANGER).await.unwrap();
+    let lives = LIFETIMES.access_token + REVOCATION_MARGIN;
+    // A verifier's leeway, after the token that may have been issued a moment later.
+    world.advance(lives + REVOCATION_MARGIN - Duration::from_millis(1));
+    store.revoke_account(alice.id, STRANGER).await.unwrap();
+    assert_eq!(store.feed_beginning().await.unwrap(), 0);
+    world.advance(Duration::from_millis(1));
+    assert_eq!(store.feed_beginning().await.unwrap(), 1);
+    let read = store.revocations(1, 10).await.unwrap();
+    assert_eq!(read.iter().map(|entry| entry.feed_seq).collect::<Vec<_>>(), [2]);
+    world.advance(lives + REVOCATION_MARGIN);
+    assert_eq!(store.feed_beginning().await.unwrap(), 2);
+}
+
 pub(crate) async fn the_feed_is_read_in_pages<H: Harness>(world: World<H>) {
     let alice = world.register("alice").await;
     for _ in 0..5 {
