@@ -97,14 +97,14 @@ pub(super) fn shown(value: &str) -> String {
 /// The value with the `user:password@` of a URL replaced, and its query dropped where that carries a password.
 fn without_userinfo(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let rest = match rest.split_once('?') {
-        Some((before, query)) if query.contains("password") => before,
-        _ => rest,
+    // A password may hold an unescaped slash or question mark, so everything up to the last `@` is taken for it.
+    let (hidden, rest) = match rest.rsplit_once('@') {
+        Some((_, host)) => ("***@", host),
+        None => ("", rest),
     };
-    // A password may hold an unescaped slash, so everything up to the last `@` is taken for it.
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}"),
-        None => format!("{scheme}://{rest}"),
+    match rest.split_once('?') {
+        Some((before, query)) if query.contains("password") => format!("{scheme}://{hidden}{before}"),
+        _ => format!("{scheme}://{hidden}{rest}"),
     }
 }
 
@@ -117,6 +117,7 @@ mod tests {
         assert_eq!(shown("5 days"), r#""5 days""#);
         assert_eq!(shown("a\nb\u{1b}[31m"), r#""a\nb\u{1b}[31m""#);
         assert_eq!(shown("postgres://me:se/cret@db/x?password=also"), r#""postgres://***@db/x""#);
+        assert_eq!(shown("postgres://me:se?password@db/x?password=also"), r#""postgres://***@db/x""#);
         assert_eq!(shown("postgres://db/x?password=also"), r#""postgres://db/x""#);
         assert_eq!(shown("https://id.example.com/?a=b"), r#""https://id.example.com/?a=b""#);
         assert_eq!(shown(&"x".repeat(500)).chars().count(), 123);

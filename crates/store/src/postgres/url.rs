@@ -65,6 +65,13 @@ impl PostgresUrl {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(wrong(format!("must start with postgres://, {EXAMPLE}")));
         }
+        if let Some((_, rest)) = text.split_once("://")
+            && is_ambiguous(rest)
+        {
+            // Whatever was meant, a part of a password would pass for a host, a database or a parameter, and be shown as such.
+            let hint = "in a user or a password, write @ as %40, / as %2F, ? as %3F and # as %23";
+            return Err(wrong(format!("must be a PostgreSQL URL, {EXAMPLE}: {hint}")));
+        }
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let mut ours = Ours::default();
         let mut theirs = vec![];
@@ -164,6 +171,14 @@ impl Ours {
     }
 }
 
+/// Whether there is an `@` that is not the one before the host, or a `#`, which has no meaning in such a URL.
+fn is_ambiguous(after_the_scheme: &str) -> bool {
+    let authority_ends = after_the_scheme.find(['/', '?']).unwrap_or(after_the_scheme.len());
+    let mut ats = after_the_scheme.match_indices('@');
+    let before_the_host = ats.next().is_none_or(|(at, _)| at < authority_ends);
+    !before_the_host || ats.next().is_some() || after_the_scheme.contains('#')
+}
+
 /// Whether a connection never leaves this machine.
 fn is_local(host: &Host) -> bool {
     match host {
@@ -239,6 +254,33 @@ mod tests {
             PostgresUrl::parse("postgres://me:hunter2@db:7000/x?sslrootcert=%2Fetc%2Fca.pem&pgbouncer=true").unwrap();
         assert_eq!(format!("{url:?} {url}"), "PostgresUrl(postgres://db:7000/x, VerifyFull) postgres://db:7000/x");
         assert_eq!((url.root_certificates, url.pooled), (Some("/etc/ca.pem".into()), true));
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_and_no_part_of_it_is_said() {
+        let passwords =
+            ["hun@ter2", "hun/ter2", "hun?ter2", "hun#ter2", "@hunter2", "hunter2@", "hun?a=ter2", "/h@un?ter2#"];
+        for (password, rest) in
+            passwords.iter().flat_map(|password| ["", "?sslmode=require", "?x=hun"].map(|rest| (password, rest)))
+        {
+            let text = format!("postgres://me:{password}@db.example.com/x{rest}");
+            let refused = PostgresUrl::parse(&text).unwrap_err().to_string();
+            assert!(
+                refused.contains("write @ as %40") && !refused.contains("hun") && !refused.contains("ter2"),
+                "{refused}"
+            );
+        }
+        for text in ["postgres://h/d@hunter2", "postgres://h/d?application_name=a@hunter2", "postgres://h/d#hunter2"] {
+            let refused = PostgresUrl::parse(text).unwrap_err().to_string();
+            assert!(refused.contains("write @ as %40") && !refused.contains("hunter2"), "{refused}");
+        }
+        let url =
+            PostgresUrl::parse("postgres://me:h%40%2F%3F%23:=%25@db.example.com/x?application_name=a%40b").unwrap();
+        assert_eq!(url.config.get_password(), Some(&b"h@/?#:=%"[..]));
+        assert_eq!(
+            (url.to_string().as_str(), url.config.get_application_name()),
+            ("postgres://db.example.com:5432/x", Some("a@b"))
+        );
     }
 
     #[test]
