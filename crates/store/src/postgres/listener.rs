@@ -47,11 +47,7 @@ async fn listen_once(url: &PostgresUrl, node: &Node) -> Result<(), String> {
             message = poll_fn(|context| connection.poll_message(context)) => message,
         };
         match message {
-            Some(Ok(AsyncMessage::Notification(notification))) => {
-                if let Ok(seq) = notification.payload().parse() {
-                    node.announce(seq);
-                }
-            }
+            Some(Ok(AsyncMessage::Notification(_))) => node.wake(),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(told(&error)),
             None => return Ok(()),

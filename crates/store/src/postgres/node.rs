@@ -163,8 +163,14 @@ impl Node {
         self.feed.send_replace(position.seq);
     }
 
+    /// Wakes whoever follows the feed, so that they ask the database. Anybody who may connect to it can have called for that: nothing else
+    /// of what was said is believed.
+    pub(super) fn wake(&self) {
+        self.feed.send_modify(|_| ());
+    }
+
     /// Wakes whoever follows the feed, where it has moved.
-    pub(super) fn announce(&self, seq: u64) {
+    fn announce(&self, seq: u64) {
         self.feed.send_if_modified(|known| {
             let moved = seq > *known;
             *known = seq.max(*known);

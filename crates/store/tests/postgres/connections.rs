@@ -33,11 +33,22 @@ async fn another_node_is_woken_by_a_revocation() {
     // It may not listen yet: a revocation is repeated until one arrives without a poll.
     for seq in 1.. {
         world.store().revoke_account(alice.id, STRANGER).await.unwrap();
-        if timeout(Duration::from_millis(200), signal.wait_for(|known| *known >= seq)).await.is_ok() {
+        if timeout(Duration::from_millis(200), signal.changed()).await.is_ok() {
+            assert_eq!(other.feed_position().await.unwrap().seq, seq);
             break;
         }
         assert!(seq < 50, "it was never woken");
     }
+    // What anybody may call for is heard, and its number is not believed.
+    signal.mark_unchanged();
+    let known = *signal.borrow();
+    world.harness.sql("NOTIFY countersign, '18446744073709551615'").await;
+    timeout(Duration::from_secs(5), signal.changed()).await.unwrap().unwrap();
+    assert_eq!(*signal.borrow_and_update(), known);
+    let position = world.store().revoke_everyone(STRANGER).await.unwrap().position;
+    timeout(Duration::from_secs(5), signal.changed()).await.unwrap().unwrap();
+    assert_eq!(other.feed_position().await.unwrap(), position);
+    assert_eq!(*signal.borrow(), position.seq);
 }
 
 #[tokio::test(flavor = "multi_thread")]
