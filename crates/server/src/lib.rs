@@ -10,6 +10,7 @@ pub mod http;
 mod installation;
 pub mod listener;
 pub mod problem;
+mod rarely;
 pub mod telemetry;
 mod trust;
 

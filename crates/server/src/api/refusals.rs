@@ -14,21 +14,23 @@ use countersign_operations::throttles::{Cause, Throttled};
 use countersign_token::{SignError, VerifyError};
 
 use crate::problem::{Code, FieldErrors, Problem};
+use crate::rarely::Rarely;
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(reason) => {
-                tracing::error!(reason, "the database is unavailable");
-                Self::new(Code::StoreUnavailable)
+                static TROUBLE: Rarely = Rarely::new();
+                unavailable(&TROUBLE, &reason, "the database is unavailable")
             }
             StoreError::Restored(reason) => {
-                tracing::error!(%reason, "the database has lost something: nothing is answered until every session has ended");
-                Self::new(Code::StoreUnavailable)
+                static TROUBLE: Rarely = Rarely::new();
+                let what = "the database has lost something: nothing is answered until every session has ended";
+                unavailable(&TROUBLE, &reason.to_string(), what)
             }
             StoreError::Moved(reason) => {
-                tracing::error!(%reason, "nothing is answered from this database any more");
-                Self::new(Code::StoreUnavailable)
+                static TROUBLE: Rarely = Rarely::new();
+                unavailable(&TROUBLE, &reason.to_string(), "nothing is answered from this database any more")
             }
             StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Schema(_) | StoreError::Internal(_) => {
                 tracing::error!(%error, "the store failed");
@@ -36,6 +38,15 @@ impl From<StoreError> for Problem {
             }
         }
     }
+}
+
+/// While a database is away this is the answer to every request: the log is told of the first of them, and then now and then.
+fn unavailable(trouble: &Rarely, reason: &str, what: &str) -> Problem {
+    match trouble.is_time() {
+        Some(unsaid) => tracing::error!(reason, unsaid, "{what}"),
+        None => tracing::debug!(reason, "{what}"),
+    }
+    Problem::new(Code::StoreUnavailable)
 }
 
 impl From<HashingError> for Problem {
@@ -231,8 +242,8 @@ impl From<RevokeError> for Problem {
 
 impl From<Outdated> for Problem {
     fn from(outdated: Outdated) -> Self {
-        tracing::error!(%outdated, "readers are told that nothing is known");
-        Self::new(Code::StoreUnavailable)
+        static TROUBLE: Rarely = Rarely::new();
+        unavailable(&TROUBLE, &outdated.to_string(), "readers are told that nothing is known")
     }
 }
 
@@ -243,5 +254,48 @@ impl From<ReaderError> for Problem {
             ReaderError::NotFound => Self::new(Code::ReaderNotFound),
             ReaderError::Store(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_away_does_not_fill_the_log() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let away = || Problem::from(StoreError::Unavailable("it does not answer".to_owned()));
+        // Whatever another test has said is long ago.
+        tokio::time::advance(std::time::Duration::from_secs(10)).await;
+        for _ in 0..1000 {
+            assert_eq!(away().code(), Code::StoreUnavailable);
+        }
+        tokio::time::advance(std::time::Duration::from_secs(10)).await;
+        away();
+        let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.lines().last().is_some_and(|line| line.contains("unsaid=999")), "{said}");
     }
 }

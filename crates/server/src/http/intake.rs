@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::{ClientAddress, HttpSettings, body};
 use crate::problem::{Code, Problem};
+use crate::rarely::Rarely;
 
 pub(super) async fn intake(State(settings): State<Arc<HttpSettings>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
@@ -29,7 +30,10 @@ pub(super) async fn intake(State(settings): State<Arc<HttpSettings>>, request: R
         return answer.await;
     }
     timeout(settings.limits.handler_time, answer).await.unwrap_or_else(|_| {
-        tracing::error!("the handler did not finish in time");
+        static TROUBLE: Rarely = Rarely::new();
+        if let Some(unsaid) = TROUBLE.is_time() {
+            tracing::error!(unsaid, "the handler did not finish in time");
+        }
         Problem::new(Code::ServerBusy).into_response()
     })
 }

@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready as ready_or_pending};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 /// Gives each connection a place, and turns it away where none is left.
 #[derive(Clone, Debug)]
@@ -101,22 +101,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guest<S> {
     }
 }
 
-/// Lets something be said once in ten seconds: a flood of connections must not become a flood of log lines.
-#[derive(Debug, Default)]
-pub(super) struct Rarely(Mutex<Option<Instant>>);
-
-impl Rarely {
-    pub(super) fn is_time(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let is_time = last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(10));
-        if is_time {
-            *last = Some(now);
-        }
-        is_time
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -146,13 +130,5 @@ mod tests {
         assert_eq!(places.available_permits(), 0);
         drop(guest);
         assert_eq!(places.available_permits(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_said_rarely_is_said_again_later() {
-        let rarely = Rarely::default();
-        assert!(rarely.is_time() && !rarely.is_time());
-        tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(rarely.is_time() && !rarely.is_time());
     }
 }

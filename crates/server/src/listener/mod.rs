@@ -13,8 +13,10 @@ use axum::Router;
 use axum_server::{Handle, Server};
 use tokio::net::{TcpListener, TcpSocket};
 
-use doorkeeper::{Doorkeeper, Rarely};
+use doorkeeper::Doorkeeper;
 pub use shutdown::{Shutdown, asked_to_stop};
+
+use crate::rarely::Rarely;
 
 /// The largest head of a request, in bytes: several times that of a request with the longest token.
 const HEAD_BYTES: u32 = 32 * 1024;
@@ -80,18 +82,19 @@ impl Listener {
     pub async fn serve(self, router: Router, shutdown: &Shutdown) -> io::Result<()> {
         let handle = Handle::new();
         let doorkeeper = Doorkeeper::new(self.places, self.patience.write);
-        let (exhausted, crowded) = (Rarely::default(), Rarely::default());
+        let (exhausted, crowded) = (Rarely::new(), Rarely::new());
         let mut server = Server::from_listener(self.socket)
             .handle(handle.clone())
             .acceptor(doorkeeper)
             .first_request_timeout(self.patience.head)
             .accept_error_handler(move |peer: Option<&SocketAddr>, error: &io::Error| {
                 metrics::counter!("countersign_connections_refused_total").increment(1);
-                match peer {
-                    // The server waits a moment and tries again, so one connection that closes is enough.
-                    None if exhausted.is_time() => tracing::error!(%error, "cannot accept connections"),
-                    Some(_) if crowded.is_time() => tracing::warn!(%error, "refusing connections"),
-                    _ => {}
+                // The server waits a moment and tries again, so one connection that closes is enough.
+                let trouble = if peer.is_none() { &exhausted } else { &crowded };
+                match (peer, trouble.is_time()) {
+                    (None, Some(unsaid)) => tracing::error!(%error, unsaid, "cannot accept connections"),
+                    (Some(_), Some(unsaid)) => tracing::warn!(%error, unsaid, "refusing connections"),
+                    (_, None) => {}
                 }
             });
         let builder = server.http_builder();
