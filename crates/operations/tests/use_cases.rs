@@ -232,6 +232,23 @@ async fn guesses_at_two_servers_within_a_moment_have_to_be_waited_for() {
 }
 
 #[tokio::test]
+async fn a_wrong_guess_is_charged_though_the_database_goes_away_before_it_is_recorded() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let server = world.unrecorded().await;
+    for (name, last) in [("alice", 1), ("nobody", 2)] {
+        let address = Some(IpAddr::from([203, 0, 113, last]));
+        for guess in 0..10 {
+            let refused = sign_in_at(&server, name, "a wrong guess", address).await;
+            assert!(matches!(refused, Err(SignInError::Store(_))), "{guess}: {refused:?}");
+        }
+        let refused = sign_in_at(&server, name, "a wrong guess", address).await;
+        assert!(matches!(refused, Err(SignInError::Throttled(_))), "{refused:?}");
+    }
+    sign_in_at(&server, "alice", PASSWORD, HOME).await.unwrap();
+}
+
+#[tokio::test]
 async fn strangers_registrations_and_changes_of_a_password_count_at_every_server() {
     let world = World::new().await;
     world.register("alice").await;

@@ -101,7 +101,8 @@ async fn authenticate(
     let nobody = login.as_ref().map_or("", Login::canonical);
     let mut attempt = throttle(operations, found.as_ref(), nobody, address).await?;
     let proven = prove(operations, found, password, origin).await;
-    if !matches!(proven, Err(SignInError::InvalidCredentials)) {
+    // Where the store fails, the password had been found wrong, and that could not be recorded.
+    if matches!(proven, Ok(_) | Err(SignInError::Hashing(_))) {
         attempt.forgive();
     }
     proven

@@ -1,5 +1,7 @@
 //! A Countersign in a temporary folder, with cheap hashes and a clock that stands still unless it is moved.
 
+mod unrecorded;
+
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,9 +24,11 @@ use countersign_store::database::Database;
 use countersign_store::sqlite::{OpenMode, SqliteStore};
 use countersign_store::transfer::transfer;
 use countersign_store::verbs::EventQuery;
-use countersign_store::{Clock, Store as _};
+use countersign_store::{Clock, Store};
 use countersign_token::{AccessClaims, Algorithm, Audience, verify};
 use tempfile::TempDir;
+
+use unrecorded::Unrecorded;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -37,10 +41,12 @@ pub(crate) struct World {
 
 const CHEAP: HashingCost = HashingCost { memory_kib: 64, iterations: 1, parallelism: 1 };
 
-async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (Arc<Operations>, Arc<SqliteStore>) {
+fn open(folder: &TempDir, clock: &Arc<AtomicI64>) -> Arc<SqliteStore> {
     let manual = Clock::Manual(Arc::clone(clock));
-    let store = SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual).unwrap();
-    let store = Arc::new(store);
+    Arc::new(SqliteStore::open(folder.path().join("test.db"), OpenMode::Serve, manual).unwrap())
+}
+
+async fn serve(store: Arc<dyn Store>, cost: HashingCost) -> Arc<Operations> {
     let policy = Policy {
         issuer: "http://localhost:5000".to_owned(),
         audience: Audience::try_from("http://localhost:4200").unwrap(),
@@ -59,8 +65,7 @@ async fn serve(folder: &TempDir, clock: &Arc<AtomicI64>, cost: HashingCost) -> (
     let hasher = Hasher::start(cost, 2, 64).unwrap();
     let keys =
         KeySource { encryption: KeyEncryptionKey::new(&[7; 32]), signing: SigningSource::Generated(Algorithm::Es256) };
-    let operations = Operations::open(store.clone(), policy, hasher, keys).await.unwrap();
-    (operations, store)
+    Operations::open(store, policy, hasher, keys).await.unwrap()
 }
 
 pub(crate) fn registration(username: &str, email: &str, password: &str) -> NewRegistration {
@@ -96,8 +101,8 @@ impl World {
 
     async fn open(folder: TempDir, cost: HashingCost) -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let (operations, store) = serve(&folder, &clock, cost).await;
-        Self { operations, clock, store, folder }
+        let store = open(&folder, &clock);
+        Self { operations: serve(store.clone(), cost).await, clock, store, folder }
     }
 
     /// Takes the database away.
@@ -107,7 +112,12 @@ impl World {
 
     /// Another server on the same database.
     pub(crate) async fn another(&self) -> Arc<Operations> {
-        serve(&self.folder, &self.clock, CHEAP).await.0
+        serve(open(&self.folder, &self.clock), CHEAP).await
+    }
+
+    /// A server whose database goes away where a refused sign-in is to be recorded.
+    pub(crate) async fn unrecorded(&self) -> Arc<Operations> {
+        serve(Arc::new(Unrecorded(Arc::clone(&self.store))), CHEAP).await
     }
 
     /// Moves everything to another database, which somebody else may serve from now on.
