@@ -67,8 +67,19 @@ async fn look(base: &Base, connection: &Connection, sweep: Sweep) -> Outcome<Can
     Ok(Candidates { sessions, next })
 }
 
-async fn remove(writing: &Writing, candidates: &Candidates, sweep: Sweep) -> Outcome<Pruned> {
+/// Holds sessions with their families, in the order in which everybody does. What somebody has, such as a client that presents a token of
+/// a session that is long dead, is left for the next sweep: nobody waits for whom, and no client can stop this.
+async fn hold(writing: &Writing, candidates: &Candidates) -> Outcome<Vec<Uuid>> {
     let ids: Vec<Uuid> = candidates.sessions.iter().map(SessionId::as_uuid).collect();
+    let sql = "SELECT id FROM countersign.families WHERE session = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED";
+    let families = all(&writing.rows(sql, params![ids]).await?, |columns| columns.value::<Uuid>())?;
+    let sql = "SELECT s.id FROM countersign.sessions s WHERE s.id = ANY($1) AND NOT EXISTS (SELECT 1 FROM countersign.families f \
+               WHERE f.session = s.id AND f.id <> ALL($2)) ORDER BY s.id FOR UPDATE OF s SKIP LOCKED";
+    all(&writing.rows(sql, params![ids, families]).await?, |columns| columns.value())
+}
+
+async fn remove(writing: &Writing, candidates: &Candidates, sweep: Sweep) -> Outcome<Pruned> {
+    let ids = hold(writing, candidates).await?;
     writing.execute("DELETE FROM countersign.families WHERE session = ANY($1)", params![ids]).await?;
     let sessions = writing.execute("DELETE FROM countersign.sessions WHERE id = ANY($1)", params![ids]).await?;
     // The oldest first, and no further than the step allows.

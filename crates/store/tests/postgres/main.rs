@@ -14,5 +14,6 @@ mod clocks;
 mod connections;
 mod losses;
 mod past_the_store;
+mod pruning;
 mod revocations;
 mod schema;
