@@ -6,6 +6,10 @@ pub enum StoreError {
     /// The database cannot be reached, is full, or is overloaded; the same call may succeed later.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The database answers, and lets this server do nothing: the user, the password, the rights or the name of the database are wrong.
+    /// The same call succeeds once somebody has mended that.
+    #[error("the database refuses this server: {0}")]
+    Refused(String),
     /// A constraint that no verb answers for was violated: two writers disagree about an identity.
     #[error("the database refused a conflicting row: {0:?}")]
     Conflict(Constraint),

@@ -23,6 +23,10 @@ impl From<StoreError> for Problem {
                 static TROUBLE: Rarely = Rarely::new();
                 unavailable(&TROUBLE, &reason, "the database is unavailable")
             }
+            StoreError::Refused(reason) => {
+                static TROUBLE: Rarely = Rarely::new();
+                unavailable(&TROUBLE, &reason, "the database refuses this server")
+            }
             StoreError::Restored(reason) => {
                 static TROUBLE: Rarely = Rarely::new();
                 let what = "the database has lost something: nothing is answered until every session has ended";

@@ -1,8 +1,9 @@
 //! How little a PostgreSQL user may be allowed, and what is said where it is too little or something else is wrong.
 
 use std::process::Command;
+use std::time::Duration;
 
-use crate::support::{Finished, KEY, Postgres, Server, Settings, free_port, psql, refreshed, run, show};
+use crate::support::{Finished, KEY, Postgres, Server, Settings, free_port, psql, refreshed, run, show, until};
 
 const SECRET: &str = "hunter2-and-more";
 
@@ -105,16 +106,49 @@ fn what_is_wrong_with_the_address_or_the_user_is_told() {
     told("a parameter that is none", &at(&format!("{}?colour=red", url(&postgres, &database))), &["colour"]);
     let nobody = free_port();
     let there = format!("127.0.0.1:{nobody}");
-    told("nobody listens", &at(&format!("postgres://login:{SECRET}@{there}/{database}")), &[&there]);
+    told("nobody listens", &at(&format!("postgres://login:{SECRET}@{there}/{database}")), &[&there, "is unavailable"]);
     let unknown = format!("postgres://login:{SECRET}@no-such-host.invalid:5432/{database}");
     told("a host that is not there", &at(&unknown), &["no-such-host.invalid"]);
-    told("no such database", &at(&url(&postgres, "nowhere")), &["nowhere"]);
+    told("no such database", &at(&url(&postgres, "nowhere")), &["refuses this server", "nowhere"]);
     let wrong = format!("postgres://login:{SECRET}-not@127.0.0.1:{port}/{database}");
-    told("a wrong password", &at(&wrong), &["password"]);
-    told("no password", &at(&format!("postgres://login@127.0.0.1:{port}/{database}")), &["password"]);
-    told("a user who may not connect", &at(&url(&postgres, &database)), &[&database]);
+    told("a wrong password", &at(&wrong), &["refuses this server", "password"]);
+    told(
+        "no password",
+        &at(&format!("postgres://login@127.0.0.1:{port}/{database}")),
+        &["refuses this server", "password"],
+    );
+    told("a user who may not connect", &at(&url(&postgres, &database)), &["refuses this server", &database]);
     postgres.psql(&format!("GRANT CONNECT ON DATABASE {database} TO login"));
-    told("a user who may do nothing there", &at(&url(&postgres, &database)), &["permission", "countersign"]);
+    told(
+        "a user who may do nothing there",
+        &at(&url(&postgres, &database)),
+        &["refuses this server", "permission", "countersign"],
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
+fn a_database_that_refuses_a_server_at_run_time_is_told_from_one_that_is_away() {
+    let mut postgres = strict(|_| ());
+    let database = postgres.new_database();
+    postgres.psql(&format!("GRANT CREATE ON DATABASE {database} TO login"));
+    let server = Settings::node(&url(&postgres, &database)).start();
+    let tells = |what: &str| {
+        until(Duration::from_secs(20), what, || {
+            server.get("/readyz").send().refused(503, "store_unavailable");
+            server.process.said().lines().any(|line| line.contains("ERROR") && line.contains(what)).then_some(())
+        });
+    };
+    postgres.psql("ALTER ROLE login PASSWORD 'another'");
+    postgres.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'login'");
+    tells("the database refuses this server");
+    assert!(!server.process.said().contains("the database is unavailable"), "it is not away");
+    postgres.stop();
+    tells("the database is unavailable");
+    assert!(!server.process.said().contains(SECRET));
+    postgres.start();
+    postgres.psql(&format!("ALTER ROLE login PASSWORD '{SECRET}'"));
+    until(Duration::from_secs(20), "it goes on", || (server.get("/readyz").send().status == 200).then_some(()));
 }
 
 #[test]

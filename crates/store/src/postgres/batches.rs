@@ -102,9 +102,12 @@ fn answer(together: Vec<Waiting>, outcome: StoreResult<Vec<Answer>>) -> Vec<Wait
             let answered = together.into_iter().zip(answers);
             answered.filter_map(|(waiting, answer)| waiting.take(answer.map(Ok))).collect()
         }
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Restored(_) | StoreError::Moved(_))) => {
-            together.into_iter().filter_map(|waiting| waiting.take(Some(Err(error.clone())))).collect()
-        }
+        Err(
+            error @ (StoreError::Unavailable(_)
+            | StoreError::Refused(_)
+            | StoreError::Restored(_)
+            | StoreError::Moved(_)),
+        ) => together.into_iter().filter_map(|waiting| waiting.take(Some(Err(error.clone())))).collect(),
         // One of them has a row that cannot be read or written: each alone shows which.
         Err(_) => together,
     }

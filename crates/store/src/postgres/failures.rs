@@ -42,7 +42,10 @@ impl From<tokio_postgres::Error> for Fault {
             Some(refusal) => from_refusal(refusal),
             // The connection broke before anything was committed: another one may work.
             None if error.is_closed() || is_input_output(&error) => Self::Again(StoreError::Unavailable(told(&error))),
-            None => Self::Final(StoreError::Internal(told(&error))),
+            None => match told(&error) {
+                text if text.contains("password missing") => Self::Final(StoreError::Refused(text)),
+                text => Self::Final(StoreError::Internal(text)),
+            },
         }
     }
 }
@@ -53,6 +56,7 @@ impl From<PoolError> for Fault {
             PoolError::Backend(error) => match Self::from(error) {
                 // To make a connection at once again helps nobody.
                 Self::Again(error) => Self::Final(error),
+                Self::Final(StoreError::Refused(reason)) => Self::Final(StoreError::Refused(reason)),
                 // Not even a connection: whatever the reason, the database cannot be used now.
                 Self::Held(error) | Self::Final(error) => Self::Final(StoreError::Unavailable(reason(error))),
             },
@@ -104,7 +108,7 @@ fn from_refusal(refusal: &DbError) -> Fault {
     }
     if *state == SqlState::INSUFFICIENT_PRIVILEGE {
         let hint = "the role needs CONNECT on the database, and CREATE on it or the schema countersign for its own";
-        return Fault::Final(StoreError::Unavailable(format!("{text}: {hint}")));
+        return Fault::Final(StoreError::Refused(format!("{text}: {hint}")));
     }
     if *state == SqlState::LOCK_NOT_AVAILABLE {
         return Fault::Held(StoreError::Unavailable(text));
@@ -115,7 +119,8 @@ fn from_refusal(refusal: &DbError) -> Fault {
     match state.code().get(..2) {
         // A server that shuts down or crashed ends its connections in the middle.
         Some("57" | "08") => Fault::Again(StoreError::Unavailable(text)),
-        Some("53" | "54" | "58" | "28" | "3D" | "25") => Fault::Final(StoreError::Unavailable(text)),
+        Some("28" | "3D") => Fault::Final(StoreError::Refused(text)),
+        Some("53" | "54" | "58" | "25") => Fault::Final(StoreError::Unavailable(text)),
         Some("XX") => Fault::Final(StoreError::Corrupt(text)),
         _ => Fault::Final(StoreError::Internal(text)),
     }
