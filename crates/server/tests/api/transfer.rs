@@ -19,7 +19,7 @@ const SECRET: &str = "a-secret-for-readers-of-the-feed";
 
 /// A server whose address and keys stay the same wherever its database is.
 fn at_home() -> Settings {
-    let settings = Settings::new().with("revocation_reader_secret", SECRET);
+    let settings = Settings::new().with("revocation_reader_secret", SECRET).with("sessions_per_account", "1000");
     let key_file = settings.dir().join("the.key").to_str().unwrap().to_owned();
     settings.with("listen", format!("127.0.0.1:{}", free_port())).with("key_encryption_key_file", key_file)
 }
@@ -114,15 +114,16 @@ fn a_hundred_thousand_sessions_move_to_postgres_and_back_while_clients_refresh()
     let settings = at_home();
     let server = settings.start();
     server.register("alice");
+    server.register("carol");
     server.user("bob");
     begin_sessions(&server.stop(), "alice", MANY as u128);
     let server = settings.start();
     let sessions = at_once(8, |thread| {
         let mine = (0..CLIENTS).filter(|number| number % 8 == thread);
-        mine.map(|_| server.log_in("alice")).collect::<Vec<_>>()
+        mine.map(|_| server.log_in("carol")).collect::<Vec<_>>()
     });
     let sessions: Vec<_> = sessions.into_iter().flatten().collect();
-    let one_more = server.log_in("alice");
+    let one_more = server.log_in("carol");
     let cursor = revocations(&server, "");
     let sign_ins = |settings: &Settings| {
         let events = settings.cli_json(&["events", "--kind", "signed_in", "--limit", "1"]);

@@ -108,7 +108,7 @@ async fn insert(writing: &Writing, session: &Session, begin: &Begin) -> Outcome<
 struct FoundAccount {
     account: Account,
     standing: Standing,
-    /// How many of its sessions were not ended, whether they are alive or not; counted up to the limit.
+    /// How many of its sessions were not ended, by name or by an epoch; counted up to the limit.
     unended: u64,
 }
 
@@ -120,6 +120,7 @@ async fn find_account(writing: &Writing, id: AccountId, limit: Option<NonZeroU32
         ", ",
         standing_columns!(),
         ", (SELECT count(*) FROM (SELECT 1 FROM countersign.sessions s WHERE s.account = $1 AND s.ended_at IS NULL \
+         AND s.born_session >= a.session_epoch AND s.born_global >= g.global_epoch \
          ORDER BY s.created_at DESC LIMIT $2) unended) \
          FROM countersign.accounts a CROSS JOIN countersign.auth_state g WHERE a.id = $1"
     );
@@ -143,9 +144,12 @@ async fn make_room(
         session_columns!(),
         ", ",
         use_columns!(),
-        " FROM countersign.sessions s WHERE s.account = $1 AND s.ended_at IS NULL"
+        " FROM countersign.sessions s WHERE s.account = $1 AND s.ended_at IS NULL \
+         AND s.born_session >= $2 AND s.born_global >= $3"
     );
-    let sessions = all(&writing.rows(sql, params![account.as_uuid()]).await?, |columns| {
+    let epochs = standing.epochs;
+    let parameters = params![account.as_uuid(), epochs.session.get(), epochs.global.get()];
+    let sessions = all(&writing.rows(sql, parameters).await?, |columns| {
         let session = columns.session()?;
         Ok(used(columns, session)?.0)
     })?;

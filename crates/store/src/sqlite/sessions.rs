@@ -107,7 +107,7 @@ fn insert(writing: &Writing<'_>, session: &Session, begin: &Begin) -> StoreResul
 struct FoundAccount {
     account: Account,
     standing: Standing,
-    /// How many of its sessions were not ended, whether they are alive or not; counted up to the limit.
+    /// How many of its sessions were not ended, by name or by an epoch; counted up to the limit.
     unended: u64,
 }
 
@@ -123,6 +123,7 @@ fn find_account(
         ", ",
         standing_columns!(),
         ", (SELECT count(*) FROM (SELECT 1 FROM sessions s WHERE s.account = ?1 AND s.ended_at IS NULL \
+         AND s.born_session >= a.session_epoch AND s.born_global >= g.global_epoch \
          ORDER BY s.created_at DESC LIMIT ?2)) FROM accounts a, auth_state g WHERE a.id = ?1"
     );
     one(connection, sql, params![id.as_bytes(), limit.map_or(0, NonZeroU32::get)], |columns| {
@@ -143,9 +144,11 @@ fn make_room(
         session_columns!(),
         ", ",
         use_columns!(),
-        " FROM sessions s WHERE s.account = ?1 AND s.ended_at IS NULL"
+        " FROM sessions s WHERE s.account = ?1 AND s.ended_at IS NULL AND s.born_session >= ?2 AND s.born_global >= ?3"
     );
-    let sessions = many(writing.connection, sql, [account.as_bytes()], |columns| {
+    let epochs = standing.epochs;
+    let parameters = params![account.as_bytes(), epochs.session.get(), epochs.global.get()];
+    let sessions = many(writing.connection, sql, parameters, |columns| {
         let session = columns.session()?;
         Ok(used(columns, session)?.0)
     })?;
