@@ -1,5 +1,7 @@
 //! Migrations: numbered, forward only, each applied once and never changed afterwards.
 
+use std::time::{Duration, Instant};
+
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
@@ -23,6 +25,13 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "transfers", sql: include_str!("../../migrations/postgres/0003_transfers.sql") },
 ];
 
+/// For how long it is tried to alter tables that others are using.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long lies between two attempts: those who had to wait go on meanwhile.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long lies between two lines of the log about that.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
+
 /// Several nodes may make it at the same moment: what one finds half made it tries again.
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS countersign.migrations (
   version bigint PRIMARY KEY,
@@ -36,7 +45,47 @@ const fn known() -> u32 {
 }
 
 /// Brings the schema up to date. Of several nodes that start at once, one does, and the others wait for it.
+///
+/// Whoever has read a table within a transaction that goes on, such as a dump, keeps it from being altered; and who comes while that is
+/// waited for has to wait as well. So nobody waits for long at a time, and it is tried again.
 pub(super) async fn run(connection: &Connection, clock: &Clock) -> Outcome<()> {
+    let (began, mut told) = (Instant::now(), None::<Instant>);
+    loop {
+        match attempt(connection, clock).await {
+            Err(Fault::Held(_)) => {}
+            outcome => return outcome,
+        }
+        let holders = holders(connection).await.unwrap_or_default();
+        if began.elapsed() >= PATIENCE {
+            let what =
+                format!("the tables could not be migrated in {PATIENCE:?}, since others are using them: {holders}");
+            return Err(StoreError::Unavailable(what).into());
+        }
+        if told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+            told = Some(Instant::now());
+            tracing::warn!(
+                holders,
+                "the tables are to be migrated, and others are using them; it is tried again and again"
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Who has a table, as far as this role may see it: a dump, another node that migrates, whoever is at work.
+async fn holders(connection: &Connection) -> Outcome<String> {
+    let sql = "SELECT DISTINCT coalesce(a.application_name, ''), a.pid::bigint FROM pg_catalog.pg_locks l \
+               JOIN pg_catalog.pg_class c ON c.oid = l.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+               WHERE n.nspname = 'countersign' AND l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid() LIMIT 10";
+    let named = all(&connection.rows(sql, &[]).await?, |columns| {
+        let (name, process): (String, i64) = (columns.value()?, columns.value()?);
+        Ok(format!("{name} (process {process})"))
+    })?;
+    Ok(named.join(", "))
+}
+
+async fn attempt(connection: &Connection, clock: &Clock) -> Outcome<()> {
     if version(connection).await?.is_current() {
         return Ok(());
     }
@@ -75,7 +124,7 @@ fn tolerant(outcome: Outcome<()>) -> Outcome<()> {
 }
 
 async fn migrate(connection: &Connection, clock: &Clock) -> Outcome<()> {
-    connection.batch("SET LOCAL lock_timeout = 60000").await?;
+    connection.batch("SET LOCAL lock_timeout = 1000").await?;
     connection.rows("SELECT version FROM countersign.migrations WHERE version = 0 FOR UPDATE", &[]).await?;
     let applied = applied(connection).await?;
     let now = match clock {

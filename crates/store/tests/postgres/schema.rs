@@ -1,6 +1,7 @@
 //! Tables: made once, recognised, refused.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use countersign_store::database::{OpenMode, SchemaVersion};
 use countersign_store::error::SchemaError;
@@ -32,6 +33,41 @@ async fn of_many_nodes_that_start_at_once_one_makes_the_tables() {
     incarnations.dedup();
     assert_eq!(incarnations.len(), 1);
     let SchemaVersion { applied, known } = schema_version(&database.url()).await.unwrap();
+    assert_eq!(applied, known);
+}
+
+/// Takes back what the newest migration did.
+const AS_IT_WAS_BEFORE: &str = "ALTER TABLE countersign.auth_state DROP COLUMN moved_to, DROP COLUMN moved_by, \
+                                DROP COLUMN moved_for_good, DROP COLUMN arriving, DROP COLUMN arrived; \
+                                DELETE FROM countersign.migrations WHERE version = 3";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long() {
+    let world = World::<PostgresHarness>::new().await;
+    world.store().close().await.unwrap();
+    world.harness.sql(AS_IT_WAS_BEFORE).await;
+    let mut dump = world.harness.connect().await;
+    let dumping = dump.transaction().await.unwrap();
+    dumping.query("SELECT 1 FROM countersign.auth_state", &[]).await.unwrap();
+
+    let beside = async {
+        let client = world.harness.connect().await;
+        let (began, mut longest) = (Instant::now(), Duration::ZERO);
+        // More than one attempt at the migration.
+        while began.elapsed() < Duration::from_secs(5) {
+            let asked = Instant::now();
+            client.query("SELECT 1 FROM countersign.auth_state", &[]).await.unwrap();
+            longest = longest.max(asked.elapsed());
+        }
+        dumping.rollback().await.unwrap();
+        longest
+    };
+    let (migrated, longest) = tokio::join!(world.harness.start(), beside);
+    migrated.unwrap();
+    assert!(longest > Duration::from_millis(500), "nobody migrated meanwhile: {longest:?}");
+    assert!(longest < Duration::from_millis(1500), "it held up others for {longest:?}");
+    let SchemaVersion { applied, known } = schema_version(&world.harness.url()).await.unwrap();
     assert_eq!(applied, known);
 }
 
