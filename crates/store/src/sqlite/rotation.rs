@@ -13,6 +13,20 @@ use crate::sqlite::writer::Writing;
 use crate::sqlite::{ending, families, state};
 use crate::verbs::{Granted, Rotate, RotatedIn};
 
+/// Everything that a rotation has to know.
+pub(super) const FIND: &str = concat!(
+    "SELECT ",
+    family_columns!(),
+    ", ",
+    session_columns!(),
+    ", ",
+    standing_columns!(),
+    ", ",
+    account_columns!(),
+    " FROM families f JOIN sessions s ON s.id = f.session JOIN accounts a ON a.id = s.account, auth_state g ",
+    "WHERE f.id = ?1"
+);
+
 struct Rows {
     family: Family,
     session: Session,
@@ -51,19 +65,7 @@ pub(super) fn rotate(writing: &Writing<'_>, rotate: &Rotate, origin: Origin) -> 
 }
 
 fn find(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<Option<Rows>> {
-    let sql = concat!(
-        "SELECT ",
-        family_columns!(),
-        ", ",
-        session_columns!(),
-        ", ",
-        standing_columns!(),
-        ", ",
-        account_columns!(),
-        " FROM families f JOIN sessions s ON s.id = f.session JOIN accounts a ON a.id = s.account, auth_state g ",
-        "WHERE f.id = ?1"
-    );
-    one(writing.connection, sql, [rotate.presented.token.family.as_bytes()], |columns| {
+    one(writing.connection, FIND, [rotate.presented.token.family.as_bytes()], |columns| {
         Ok(Rows {
             family: columns.family()?,
             session: columns.session()?,

@@ -17,14 +17,19 @@ pub(super) fn position(connection: &Connection) -> StoreResult<FeedPosition> {
         .ok_or_else(missing)
 }
 
-/// Fails where the database is not to be served, since it has moved or is about to.
-pub(super) fn stays(connection: &Connection) -> StoreResult<()> {
-    let sql = "SELECT moved_to, arriving IS NOT NULL FROM auth_state";
-    let moved = one(connection, sql, [], |columns| {
-        let (to, arriving): (Option<String>, bool) = (columns.value()?, columns.value()?);
-        Ok(to.map(|to| MovedError::Away { to }).or(arriving.then_some(MovedError::Arriving)))
-    })?;
-    moved.ok_or_else(missing)?.map_or(Ok(()), |moved| Err(moved.into()))
+/// Fails where the database is not to be served, since it has moved or is about to. The longest that an access token ever
+/// lived, in milliseconds.
+pub(super) fn stays(connection: &Connection) -> StoreResult<i64> {
+    let sql = "SELECT moved_to, arriving IS NOT NULL, longest_access_lifetime FROM auth_state";
+    let (to, arriving, longest) = one(connection, sql, [], |columns| {
+        Ok((columns.value::<Option<String>>()?, columns.value::<bool>()?, columns.value()?))
+    })?
+    .ok_or_else(missing)?;
+    match (to, arriving) {
+        (Some(to), _) => Err(MovedError::Away { to }.into()),
+        (None, true) => Err(MovedError::Arriving.into()),
+        (None, false) => Ok(longest),
+    }
 }
 
 /// Takes the next numbers of the feed, the last of which is given.
@@ -68,6 +73,9 @@ pub(super) fn last_access_expiry(writing: &Writing<'_>) -> StoreResult<Millis> {
 /// Remembers a lifetime of access tokens where it is the longest so far.
 pub(super) fn note_access_lifetime(writing: &Writing<'_>, lifetime: Duration) -> StoreResult<()> {
     let milliseconds = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    if milliseconds <= writing.longest_access_lifetime {
+        return Ok(());
+    }
     let sql = "UPDATE auth_state SET longest_access_lifetime = ?1 WHERE longest_access_lifetime < ?1";
     execute(writing.connection, sql, [milliseconds])?;
     Ok(())

@@ -30,6 +30,8 @@ pub(super) struct Writing<'c> {
     pub(super) connection: &'c Connection,
     /// The time that counts for the verb.
     pub(super) now: Millis,
+    /// The longest that an access token had lived, in milliseconds, when the transaction began.
+    pub(super) longest_access_lifetime: i64,
     feed_seq: Cell<Option<u64>>,
     rotated: Cell<bool>,
 }
@@ -242,10 +244,10 @@ impl Thread {
     fn transact(&self, jobs: &mut [Box<dyn Job>]) -> StoreResult<Done> {
         execute(&self.connection, "BEGIN IMMEDIATE", [])?;
         // Nobody can mark it from here on. Not even a refusal may come from a database that others have gone on without.
-        state::stays(&self.connection)?;
+        let longest_access_lifetime = state::stays(&self.connection)?;
         let mut done = Done::default();
         for job in jobs {
-            self.within_savepoint(job.as_mut(), &mut done)?;
+            self.within_savepoint(job.as_mut(), longest_access_lifetime, &mut done)?;
         }
         if !done.changed {
             execute(&self.connection, "ROLLBACK", [])?;
@@ -259,12 +261,13 @@ impl Thread {
     }
 
     /// A job that fails takes back what it did, and not what its neighbours did.
-    fn within_savepoint(&self, job: &mut dyn Job, done: &mut Done) -> StoreResult<()> {
+    fn within_savepoint(&self, job: &mut dyn Job, longest_access_lifetime: i64, done: &mut Done) -> StoreResult<()> {
         let connection = &self.connection;
         execute(connection, "SAVEPOINT job", [])?;
         let changes = connection.total_changes();
         let now = self.clock.now();
-        let writing = Writing { connection, now, feed_seq: Cell::new(None), rotated: Cell::new(false) };
+        let (feed_seq, rotated) = (Cell::new(None), Cell::new(false));
+        let writing = Writing { connection, now, longest_access_lifetime, feed_seq, rotated };
         let kept = catch_unwind(AssertUnwindSafe(|| job.run(&writing))).unwrap_or_else(|_| {
             tracing::error!("a verb panicked; it was rolled back");
             false

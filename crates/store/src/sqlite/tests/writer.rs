@@ -5,12 +5,13 @@ use std::sync::mpsc::{Sender, channel};
 
 use countersign_core::events::Origin;
 use countersign_core::ids::AccountId;
+use rusqlite::StatementStatus;
 use tokio::task::JoinSet;
 
 use super::{Place, id, new_account, register, rotate, sign_in};
 use crate::Store as _;
 use crate::error::StoreError;
-use crate::sqlite::{SqliteStore, accounts};
+use crate::sqlite::{SqliteStore, accounts, rotation};
 use crate::verbs::{Registered, RotatedIn};
 
 /// Holds the writer up, so that what is sent meanwhile shares one transaction.
@@ -128,6 +129,22 @@ async fn what_changes_nothing_is_not_committed() {
     assert_eq!(store.register(new_account(1), Origin::SERVER).await.unwrap(), Registered::UsernameTaken);
     store.ready().await.unwrap();
     assert_eq!(place.commit_seq(), before);
+}
+
+#[tokio::test]
+async fn a_rotation_is_planned_once_and_not_for_each_token() {
+    let place = Place::new();
+    let store = place.open();
+    register(&store, 1).await;
+    for number in 1..4 {
+        let token = sign_in(&store, 1, number).await;
+        assert!(matches!(rotate(&store, &token).await, RotatedIn::Rotated(..)));
+    }
+    let status = |status| {
+        store.writer.run(move |writing| Ok(writing.connection.prepare_cached(rotation::FIND)?.get_status(status)))
+    };
+    assert_eq!(status(StatementStatus::Run).await.unwrap(), 3, "it is the statement that rotations run");
+    assert_eq!(status(StatementStatus::RePrepare).await.unwrap(), 0);
 }
 
 #[tokio::test]
