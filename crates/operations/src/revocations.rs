@@ -115,6 +115,11 @@ impl Feed {
         self.moved.send_replace(u64::MAX);
     }
 
+    fn is_behind(&self, (incarnation, after): (Incarnation, u64)) -> bool {
+        let state = self.state.read();
+        state.incarnation == Some(incarnation) && after > state.seq
+    }
+
     fn page(&self, cursor: Option<(Incarnation, u64)>, now: Millis) -> FeedPage {
         let state = self.state.read();
         let follows = cursor.filter(|(incarnation, after)| {
@@ -206,6 +211,10 @@ pub struct Outdated;
 /// [`Outdated`]: a reader has to know when it cannot know, since another server may reach the database and revoke.
 pub async fn read(operations: &Operations, cursor: Option<Cursor>, wait: Duration) -> Result<FeedPage, Outdated> {
     let cursor = cursor.map(|cursor| (cursor.incarnation, cursor.after));
+    if cursor.is_some_and(|cursor| operations.feed.is_behind(cursor)) {
+        // Another server has told the reader more than this one has read. Where that cannot be read now, what is known has to do.
+        let _ = operations.feed.catch_up(&*operations.store).await;
+    }
     let mut moved = operations.feed.moved.subscribe();
     let mut page = operations.feed.page(cursor, operations.now());
     if !page.snapshot && page.events.is_empty() {

@@ -390,6 +390,20 @@ async fn the_feed_tells_a_snapshot_and_then_what_follows() {
 }
 
 #[tokio::test]
+async fn a_reader_that_goes_from_server_to_server_meets_none_that_knows_less() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let other = world.another().await;
+    let caller = world.caller("alice").await;
+    sessions::sign_out(&world.operations, &caller, HOME).await.unwrap();
+    let told = revocations::read(&world.operations, None, Duration::ZERO).await.unwrap();
+    let cursor = Cursor { incarnation: told.incarnation.parse().unwrap(), after: told.seq };
+    // Nothing has told the other one that the feed has moved.
+    let page = revocations::read(&other, Some(cursor), Duration::ZERO).await.unwrap();
+    assert_eq!((page.snapshot, page.seq, page.events), (false, told.seq, vec![]));
+}
+
+#[tokio::test]
 async fn a_snapshot_leaves_out_what_has_expired() {
     let world = World::new().await;
     world.register("alice").await;
