@@ -15,7 +15,7 @@ use countersign_core::sessions::refresh_token::{TagKey, TagKeys};
 use countersign_core::time::Millis;
 use countersign_store::verbs::{NewKey, StoredKeyDraft};
 use countersign_store::{Store, StoreError};
-use countersign_token::{Algorithm, KeySet, MAX_LEEWAY_SECONDS, SigningKey};
+use countersign_token::{Algorithm, KeySet, MAX_LEEWAY_SECONDS, SigningKey, VerifyingKey};
 use tokio::sync::Mutex;
 
 use crate::callers::Administrator;
@@ -171,13 +171,13 @@ impl KeyRing {
         let now = store.now();
         match read.and_then(|rows| Keys::at(now, rows, &self.source, &self.current().parsed)) {
             Ok(keys) => {
-                self.current.store(Arc::new(keys));
+                self.current.store(Arc::new(keys.after(&self.current())));
                 Ok(())
             }
             Err(error) => {
                 self.current.rcu(|known| {
                     let moved_on = Keys::at(now, Arc::clone(&known.rows), &self.source, &known.parsed);
-                    moved_on.map_or_else(|_| Arc::clone(known), Arc::new)
+                    moved_on.map_or_else(|_| Arc::clone(known), |keys| Arc::new(keys.after(known)))
                 });
                 Err(error)
             }
@@ -332,6 +332,13 @@ impl Rows {
 }
 
 impl Keys {
+    /// The set that verifies is the very same for as long as the same keys do: verifiers forget what they have seen with another.
+    fn after(self, known: &Self) -> Self {
+        let same = self.verifying.iter().map(VerifyingKey::kid).eq(known.verifying.iter().map(VerifyingKey::kid));
+        let verifying = if same { Arc::clone(&known.verifying) } else { self.verifying };
+        Self { verifying, ..self }
+    }
+
     /// What each key does at this time, of those in the store and those that the operator brought.
     fn at(
         now: Millis,
@@ -430,8 +437,9 @@ mod tests {
             encryption: KeyEncryptionKey::new(&[1; 32]),
             signing: SigningSource::Generated(Algorithm::Es256),
         };
+        let at = |now| Keys::at(now, Arc::clone(&rows), &source, &HashMap::new()).unwrap();
         let doing = |now| {
-            let keys = Keys::at(now, Arc::clone(&rows), &source, &HashMap::new()).unwrap();
+            let keys = at(now);
             (keys.signing.kid().to_owned(), keys.verifying.len(), keys.remembered.len())
         };
         let just_before = |at: Millis| at - Duration::from_millis(1);
@@ -439,5 +447,9 @@ mod tests {
         assert_eq!(doing(HANDOVER), (new.kid().to_owned(), 2, 2));
         assert_eq!(doing(just_before(END)), (new.kid().to_owned(), 2, 2));
         assert_eq!(doing(END), (new.kid().to_owned(), 1, 2));
+
+        let known = at(HANDOVER);
+        let is_the_same = |now| Arc::ptr_eq(&at(now).after(&known).verifying, &known.verifying);
+        assert_eq!([is_the_same(just_before(END)), is_the_same(END)], [true, false]);
     }
 }
