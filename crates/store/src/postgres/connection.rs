@@ -1,6 +1,7 @@
 //! Connections: a pool of them, and one way to run a statement, with a pooler in between or without.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -29,11 +30,37 @@ const CREATE: Duration = Duration::from_millis(1500);
 /// After so long, whoever has a connection next does not wait for an answer that nobody wants any more.
 const STUCK: Duration = Duration::from_millis(500);
 
+/// How long a suspicion lasts that nothing has confirmed.
+const SUSPICION: Duration = Duration::from_secs(10);
+
 /// The connections of one node.
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
     pooled: bool,
+    suspicion: Arc<Mutex<Suspicion>>,
+}
+
+/// When the database last seemed to have gone back in time.
+///
+/// Whoever said so may have been a server that another has taken the place of, and then it counts for nothing. So none of the
+/// connections that there were is used again, and only one that was opened afterwards can confirm it.
+#[derive(Default)]
+struct Suspicion(Option<Instant>);
+
+impl Suspicion {
+    fn is_confirmed(&mut self, opened_at: Instant, now: Instant) -> bool {
+        let confirmed = self.0.is_some_and(|since| opened_at > since && now.duration_since(since) < SUSPICION);
+        if !confirmed {
+            self.0 = Some(now);
+        }
+        confirmed
+    }
+
+    /// Whether a connection may be used that was opened then.
+    fn spares(&self, opened_at: Instant) -> bool {
+        self.0.is_none_or(|since| opened_at > since)
+    }
 }
 
 /// A statement and how it is to be run.
@@ -47,6 +74,7 @@ pub(super) struct Connection {
     /// `None` once it was given up.
     object: Option<Object>,
     pooled: bool,
+    opened_at: Instant,
     taken_at: Instant,
     /// How many requests were sent that have no answer yet.
     unanswered: AtomicUsize,
@@ -87,12 +115,29 @@ impl Connections {
             .recycle_timeout(Some(WAIT))
             .build()
             .map_err(|error| StoreError::Internal(error.to_string()))?;
-        Ok(Self { pool, pooled: url.pooled })
+        Ok(Self { pool, pooled: url.pooled, suspicion: Arc::default() })
     }
 
     pub(super) async fn get(&self) -> Outcome<Connection> {
-        let object = Some(self.pool.get().await?);
-        Ok(Connection { object, pooled: self.pooled, taken_at: Instant::now(), unanswered: AtomicUsize::new(0) })
+        loop {
+            let object = self.pool.get().await?;
+            let (opened_at, taken_at) = (Object::metrics(&object).created, Instant::now());
+            let unanswered = AtomicUsize::new(0);
+            let connection = Connection { object: Some(object), pooled: self.pooled, opened_at, taken_at, unanswered };
+            if self.suspicion().spares(opened_at) {
+                return Ok(connection);
+            }
+            connection.discard();
+        }
+    }
+
+    /// The database seems to have gone back in time, as this connection says: true where that is confirmed.
+    pub(super) fn confirms(&self, connection: &Connection) -> bool {
+        self.suspicion().is_confirmed(connection.opened_at, Instant::now())
+    }
+
+    fn suspicion(&self) -> MutexGuard<'_, Suspicion> {
+        self.suspicion.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn close(&self) {
@@ -127,15 +172,31 @@ impl Connection {
     /// Runs a statement that gives no rows; how many it changed.
     pub(super) async fn execute(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<u64> {
         let prepared = self.prepare(sql, &types(parameters)).await?;
+        self.change(&prepared, parameters).await
+    }
+
+    /// Runs what was made ready and gives no rows, in the same way as [`Self::run`]; how many it changed.
+    async fn change(&self, prepared: &Prepared<'_>, parameters: &[Parameter<'_>]) -> Outcome<u64> {
         let Some(statement) = &prepared.statement else {
-            return self.ask(self.object()?.execute_typed(sql, &typed(parameters))).await;
+            return self.ask(self.object()?.execute_typed(prepared.sql, &typed(parameters))).await;
         };
         self.ask(self.object()?.execute(statement, &values(parameters))).await
     }
 
     /// Runs a statement that must change so many rows.
     pub(super) async fn execute_on(&self, rows: u64, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<()> {
-        match self.execute(sql, parameters).await? {
+        let prepared = self.prepare(sql, &types(parameters)).await?;
+        self.change_on(rows, &prepared, parameters).await
+    }
+
+    /// The same of what was made ready.
+    pub(super) async fn change_on(
+        &self,
+        rows: u64,
+        prepared: &Prepared<'_>,
+        parameters: &[Parameter<'_>],
+    ) -> Outcome<()> {
+        match self.change(prepared, parameters).await? {
             changed if changed == rows => Ok(()),
             changed => {
                 let what = format!("a statement was to change {rows} rows and changed {changed}");
@@ -229,4 +290,24 @@ fn values<'p>(parameters: &[Parameter<'p>]) -> Vec<&'p (dyn ToSql + Sync)> {
 
 fn typed<'p>(parameters: &[Parameter<'p>]) -> Vec<(&'p (dyn ToSql + Sync), Type)> {
     parameters.iter().map(|parameter| (parameter.as_sql(), parameter.kind())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_connection_that_was_opened_afterwards_confirms_that_the_database_went_back() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut suspicion = Suspicion::default();
+        assert!(suspicion.spares(at(0)));
+        assert!(!suspicion.is_confirmed(at(0), at(5)));
+        assert_eq!([suspicion.spares(at(4)), suspicion.spares(at(6))], [false, true]);
+        assert!(!suspicion.is_confirmed(at(4), at(6)), "it is as old as the first one");
+        assert!(suspicion.is_confirmed(at(7), at(8)));
+
+        let mut long_ago = Suspicion(Some(at(8)));
+        assert!(!long_ago.is_confirmed(at(60), at(70)), "what was suspected then was about something else");
+    }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::error::{Constraint, StoreError};
 
-/// Why a transaction came to nothing. Nothing of it was written.
+/// Why a transaction came to nothing. Nothing of it was written, unless the connection broke while it was committed.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It may work when the whole transaction is tried again at once; the error is for the case that it never does.

@@ -3,12 +3,42 @@
 use countersign_core::ids::SessionId;
 use countersign_core::sessions::recent::Mark;
 use countersign_core::sessions::state::Family;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::postgres::connection::Connection;
+use crate::postgres::connection::{Connection, Prepared};
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::params;
 use crate::postgres::writing::Writing;
+
+const UPDATE: &str = "UPDATE countersign.families f SET generation = u.generation, current_hash = u.current_hash, \
+    previous_hash = u.previous_hash, nonce = u.nonce, retry_hash = u.retry_hash, rotated_at = u.rotated_at, \
+    idle_expires_at = u.idle_expires_at, access_expires_at = u.access_expires_at, reissues = u.reissues, \
+    reissue_streak = u.reissue_streak, older_generation = u.older_generation, older_at = u.older_at, \
+    newer_generation = u.newer_generation, newer_at = u.newer_at \
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+    AS u (id, seen, generation, current_hash, previous_hash, nonce, retry_hash, rotated_at, idle_expires_at, \
+    access_expires_at, reissues, reissue_streak, older_generation, older_at, newer_generation, newer_at) \
+    WHERE f.id = u.id AND f.generation = u.seen";
+/// The types of what it is given, in its order.
+const UPDATED: [Type; 16] = [
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+];
 
 /// Writes the family of a session that begins.
 pub(super) async fn insert(writing: &Writing, session: SessionId, family: &Family) -> Outcome<()> {
@@ -82,17 +112,14 @@ impl Advance {
         self.ids.is_empty()
     }
 
-    /// Writes them; only the generation that the core has seen may be replaced.
-    pub(super) async fn write(self, connection: &Connection) -> Outcome<()> {
-        let sql = "UPDATE countersign.families f SET generation = u.generation, current_hash = u.current_hash, \
-                   previous_hash = u.previous_hash, nonce = u.nonce, retry_hash = u.retry_hash, rotated_at = u.rotated_at, \
-                   idle_expires_at = u.idle_expires_at, access_expires_at = u.access_expires_at, reissues = u.reissues, \
-                   reissue_streak = u.reissue_streak, older_generation = u.older_generation, older_at = u.older_at, \
-                   newer_generation = u.newer_generation, newer_at = u.newer_at \
-                   FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-                   AS u (id, seen, generation, current_hash, previous_hash, nonce, retry_hash, rotated_at, idle_expires_at, \
-                   access_expires_at, reissues, reissue_streak, older_generation, older_at, newer_generation, newer_at) \
-                   WHERE f.id = u.id AND f.generation = u.seen";
+    /// Makes the statement ready that writes them: whoever sends COMMIT right behind it does so before.
+    pub(super) async fn prepare(connection: &Connection) -> Outcome<Prepared<'static>> {
+        connection.prepare(UPDATE, &UPDATED).await
+    }
+
+    /// Writes them; only the generation that the core has seen may be replaced. The request is sent when this is polled for the
+    /// first time.
+    pub(super) async fn write(self, connection: &Connection, update: &Prepared<'_>) -> Outcome<()> {
         let count = self.ids.len() as u64;
         let parameters = params![
             self.ids,
@@ -112,6 +139,6 @@ impl Advance {
             self.newer.generation,
             self.newer.at,
         ];
-        connection.execute_on(count, sql, parameters).await
+        connection.change_on(count, update, parameters).await
     }
 }

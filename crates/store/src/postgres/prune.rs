@@ -13,7 +13,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{all, database_time, params, session_columns, standing_columns};
 use crate::postgres::writing::{Base, LONG_PATIENCE, Writing, read, transact};
-use crate::verbs::{Pruned, Sweep};
+use crate::verbs::{Pruned, REVOCATION_MARGIN, Sweep};
 
 /// For how long after its last step a node is the one that prunes.
 const TURN: Duration = Duration::from_secs(30);
@@ -86,7 +86,8 @@ async fn remove(writing: &Writing, candidates: &Candidates, sweep: Sweep) -> Out
     let sql = "DELETE FROM countersign.events WHERE id IN (SELECT id FROM countersign.events ORDER BY id LIMIT $3) AND at <= $1 \
                AND (feed_expires_at IS NULL OR feed_expires_at <= $2)";
     let (now, limit) = (writing.now, i64::from(sweep.limit));
-    let events = writing.execute(sql, params![(now - sweep.keep_events).get(), now.get(), limit]).await?;
+    let events =
+        writing.execute(sql, params![(now - sweep.keep_events).get(), (now - REVOCATION_MARGIN).get(), limit]).await?;
     let sql = "DELETE FROM countersign.keys WHERE verifies_until <= $1";
     writing.execute(sql, params![(now - sweep.keep_sessions).get()]).await?;
     // Grown back, or charged by a clock that was ahead.

@@ -201,7 +201,8 @@ async fn write(writing: &Writing, rows: &mut Rows, presented: &[Presentation]) -
         return Ok(());
     }
     writing.counts();
-    advance.write(writing.connection()?).await
+    let connection = writing.connection()?;
+    advance.write(connection, &Advance::prepare(connection).await?).await
 }
 
 impl Presentation {

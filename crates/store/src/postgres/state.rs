@@ -32,7 +32,7 @@ pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<Fe
     // Every lane, used or not: whatever of this node is lost shows within one poll, and no used token lives longer than that.
     let committed = witness::lanes(connection, base.node.id).await?;
     if let Some((found, seen)) = witness::behind(&before.lanes, &committed) {
-        return Err(StoreError::from(base.node.lost(RestoredError::LostCommits { found, seen })).into());
+        return Err(base.lost(RestoredError::LostCommits { found, seen }, connection));
     }
     base.node.saw(found);
     Ok(found)

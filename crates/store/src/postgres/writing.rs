@@ -79,7 +79,8 @@ impl Base {
         self.node.check().map_err(StoreError::from)?;
         let (writing, before, found) = self.begin_unseen(beginning).await?;
         self.continues(&before, &writing.state.position, writing.connection()?).await?;
-        writing.lane.follows(writing.commit_seq).map_err(|error| StoreError::from(self.node.lost(error)))?;
+        let connection = writing.connection()?;
+        writing.lane.follows(writing.commit_seq).map_err(|error| self.lost(error, connection))?;
         Ok((writing, found))
     }
 
@@ -146,6 +147,15 @@ impl Base {
         Ok((writing, before, found_at_once))
     }
 
+    /// What follows where the database seems to have lost something, as this connection says.
+    pub(super) fn lost(&self, error: RestoredError, connection: &Connection) -> Fault {
+        if self.connections.confirms(connection) {
+            return StoreError::from(self.node.lost(error)).into();
+        }
+        tracing::warn!(%error, "the database seems to have lost commits; it is asked again on another connection");
+        Fault::Again(StoreError::Unavailable("the database seems to have lost commits".to_owned()))
+    }
+
     /// Fails where what was found does not go on from what was known before.
     pub(super) async fn continues(
         &self,
@@ -155,12 +165,12 @@ impl Base {
     ) -> Outcome<()> {
         match self.node.compare(before, found) {
             Comparison::Continues => Ok(()),
-            Comparison::WentBack(error) => Err(StoreError::from(self.node.lost(error)).into()),
+            Comparison::WentBack(error) => Err(self.lost(error, connection)),
             Comparison::OtherHistory => {
                 let sql = "SELECT 1 FROM countersign.incarnations WHERE incarnation = $1";
                 let known = before.incarnation.as_uuid();
                 if connection.rows(sql, params![known]).await?.is_empty() {
-                    return Err(StoreError::from(self.node.lost(RestoredError::AnotherHistory)).into());
+                    return Err(self.lost(RestoredError::AnotherHistory, connection));
                 }
                 self.node.adopt(*found);
                 Err(Fault::Again(StoreError::Unavailable("another history of the database has begun".to_owned())))
@@ -240,10 +250,13 @@ impl Writing {
             return self.connection()?.commit().await;
         };
         let connection = self.connection()?;
-        let (written, committed) = join(advance.write(connection), connection.commit()).await;
-        // Where the connection broke, only the latter knows that it may be committed. Where the former was refused, it is not.
+        // Ready before, since COMMIT goes right behind it and must not overtake it.
+        let update = Advance::prepare(connection).await?;
+        let (written, committed) = join(advance.write(connection, &update), connection.commit()).await;
+        // Where the connection broke, only the latter knows that it may be committed. Where the former was refused, it is not; what
+        // else became of it is not known, so that it is not done again.
         committed?;
-        written
+        written.map_err(|fault| StoreError::into(fault.into_error()))
     }
 
     /// Commits what was done where it went well and changed something; else takes it back.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use crate::StoreResult;
 use crate::sqlite::rows::{execute, many, session_columns, standing_columns};
 use crate::sqlite::writer::Writing;
-use crate::verbs::{Pruned, Sweep};
+use crate::verbs::{Pruned, REVOCATION_MARGIN, Sweep};
 
 /// Which throttles are of no more use, `?1` being the time and `?2` a time that no usage reaches unless a clock was ahead.
 macro_rules! grown_back {
@@ -63,8 +63,8 @@ pub(super) fn sweep(writing: &Writing<'_>, candidates: &Candidates, sweep: Sweep
     // The oldest first, and no further than the step allows.
     let sql = "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?3) AND at <= ?1 \
                AND (feed_expires_at IS NULL OR feed_expires_at <= ?2)";
-    let kept_from = writing.now - sweep.keep_events;
-    let events = execute(connection, sql, params![kept_from.get(), writing.now.get(), sweep.limit])?;
+    let (kept_from, told_until) = (writing.now - sweep.keep_events, writing.now - REVOCATION_MARGIN);
+    let events = execute(connection, sql, params![kept_from.get(), told_until.get(), sweep.limit])?;
     let kept_from = writing.now - sweep.keep_sessions;
     execute(connection, "DELETE FROM keys WHERE verifies_until <= ?1", [kept_from.get()])?;
     let mut throttles = 0;

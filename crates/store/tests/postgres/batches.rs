@@ -47,6 +47,25 @@ async fn many_share_a_commit() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn the_first_refresh_of_a_connection_is_part_of_its_transaction() {
+    let world = World::<PostgresHarness>::new().await;
+    let signed_in = many(&world, 1).await.remove(0);
+    let client = world.harness.connect().await;
+    let mut token = signed_in.token;
+    for _ in 0..5 {
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        client.batch_execute(kill).await.unwrap();
+        token = world.successor(&token).await;
+        let sql =
+            "SELECT count(*) FROM countersign.families f JOIN countersign.lanes l ON l.xmin = f.xmin WHERE f.id = $1";
+        let counted: i64 = client.query_one(sql, &[&token.family.as_uuid()]).await.unwrap().get(0);
+        assert_eq!(counted, 1, "the family was written by the transaction that was counted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
 async fn a_row_that_somebody_holds_delays_itself_alone() {
     let world = World::<PostgresHarness>::new().await;
     let sessions = many(&world, 20).await;
