@@ -160,7 +160,7 @@ fn read(layers: &mut Layers) -> Option<(Settings, Vec<SigningKey>)> {
     let sessions_per_account = layers.one(
         &table::SESSIONS_PER_ACCOUNT,
         parse::count(
-            10_000,
+            2_000,
             "nobody has more devices, and whoever knows a password could fill the database with sessions",
         ),
     );
