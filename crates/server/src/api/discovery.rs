@@ -78,7 +78,7 @@ pub(super) async fn authorization_server(State(api): State<Api>) -> Response {
 }
 
 fn metadata(api: &Api) -> Response {
-    ([(CACHE_CONTROL, kept())], Json(&*api.discovery)).into_response()
+    ([(CACHE_CONTROL, kept())], Json(&api.discovery)).into_response()
 }
 
 /// For as long as a new key is published before it signs, nobody misses anything by keeping what was fetched.

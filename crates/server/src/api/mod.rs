@@ -11,6 +11,7 @@ mod revocations;
 mod sessions;
 mod time;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -25,12 +26,22 @@ use crate::config::{ReaderSecret, Settings};
 /// The routes that answer late on purpose.
 pub const LONG_POLLS: &[&str] = &["/revocations"];
 
-/// What the handlers need.
+/// What the handlers need. It is copied several times for every request.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub(crate) struct Api(Arc<Parts>);
+
+pub(crate) struct Parts {
     pub(crate) operations: Arc<Operations>,
-    pub(crate) discovery: Arc<discovery::Metadata>,
+    pub(crate) discovery: discovery::Metadata,
     pub(crate) reader_secret: Option<ReaderSecret>,
+}
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// Every route, and the document that describes them.
@@ -71,11 +82,11 @@ pub fn openapi() -> Document {
 
 /// The router of the API with its documentation, without the middleware.
 pub(crate) fn router(operations: Arc<Operations>, settings: &Settings) -> Router {
-    let api = Api {
-        discovery: Arc::new(discovery::Metadata::new(settings)),
+    let parts = Parts {
+        discovery: discovery::Metadata::new(settings),
         reader_secret: settings.revocation_reader_secret.clone(),
         operations,
     };
     let (router, document) = described();
-    router.with_state(api).merge(page::router(document))
+    router.with_state(Api(Arc::new(parts))).merge(page::router(document))
 }

@@ -23,6 +23,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use ipnet::IpNet;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::{Origin, Settings};
@@ -96,15 +97,14 @@ pub fn harden(router: Router, settings: &HttpSettings) -> Router {
 /// answers unknown addresses.
 pub fn harden_mounted(router: Router, settings: &HttpSettings) -> Router {
     let shared = Arc::new(settings.clone());
-    let router = router
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(shared.clone(), intake::intake))
-        .layer(CatchPanicLayer::custom(panicked));
-    let router = match cors::layer(settings) {
-        Some(cors) => router.layer(cors),
-        None => router,
-    };
-    router.layer(from_fn_with_state(shared, envelope::envelope))
+    // All in one, since a router keeps each of its layers in a box of its own and copies them all for every request.
+    let layers = (
+        from_fn_with_state(Arc::clone(&shared), envelope::envelope),
+        option_layer(cors::layer(settings)),
+        CatchPanicLayer::custom(panicked),
+        from_fn_with_state(shared, intake::intake),
+    );
+    router.method_not_allowed_fallback(method_not_allowed).layer(layers)
 }
 
 async fn not_found() -> Problem {
