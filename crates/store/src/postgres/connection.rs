@@ -1,6 +1,6 @@
 //! Connections: a pool of them, and one way to run a statement, with a pooler in between or without.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,6 +75,8 @@ pub(super) struct Connection {
     object: Option<Object>,
     pooled: bool,
     opened_at: Instant,
+    /// True until it has shown that it leads to a database which knows what this node was promised: not given back before.
+    is_new: AtomicBool,
     taken_at: Instant,
     /// How many requests were sent that have no answer yet.
     unanswered: AtomicUsize,
@@ -121,9 +123,16 @@ impl Connections {
     pub(super) async fn get(&self) -> Outcome<Connection> {
         loop {
             let object = self.pool.get().await?;
-            let (opened_at, taken_at) = (Object::metrics(&object).created, Instant::now());
-            let unanswered = AtomicUsize::new(0);
-            let connection = Connection { object: Some(object), pooled: self.pooled, opened_at, taken_at, unanswered };
+            let metrics = *Object::metrics(&object);
+            let opened_at = metrics.created;
+            let connection = Connection {
+                object: Some(object),
+                pooled: self.pooled,
+                opened_at,
+                is_new: AtomicBool::new(metrics.recycle_count == 0),
+                taken_at: Instant::now(),
+                unanswered: AtomicUsize::new(0),
+            };
             if self.suspicion().spares(opened_at) {
                 return Ok(connection);
             }
@@ -244,6 +253,16 @@ impl Connection {
         })
     }
 
+    /// True of one that nobody has had before.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new.load(Ordering::Relaxed)
+    }
+
+    /// To be called once it has shown where it leads to.
+    pub(super) fn is_known(&self) {
+        self.is_new.store(false, Ordering::Relaxed);
+    }
+
     /// True where an answer is overdue: the server hangs, or waits for a lock.
     pub(super) fn is_stuck(&self) -> bool {
         self.unanswered.load(Ordering::Relaxed) > 0 && self.taken_at.elapsed() > STUCK
@@ -274,7 +293,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.is_stuck() {
+        if self.is_stuck() || self.is_new() {
             self.close();
         }
     }

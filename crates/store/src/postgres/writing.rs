@@ -18,6 +18,7 @@ use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::families::Advance;
 use crate::postgres::node::{Comparison, Lane, Node};
 use crate::postgres::rows::{corrupt, database_time, first, params};
+use crate::postgres::state;
 use crate::verbs::FeedPosition;
 use crate::{Clock, StoreResult};
 
@@ -70,6 +71,17 @@ impl Base {
         }
     }
 
+    /// A connection to a database that knows what this node was promised. After a failover it is a new one, which is asked about all of
+    /// that before it is used: a verb by itself looks at its own lane alone.
+    pub(super) async fn connection(&self) -> Outcome<Connection> {
+        let connection = self.connections.get().await?;
+        if connection.is_new() {
+            state::position(self, &connection).await?;
+            connection.is_known();
+        }
+        Ok(connection)
+    }
+
     /// Begins a transaction, after a look whether the database still knows everything that it had committed. The requests of
     /// `beginning`, the first statements of the verb, go the same way; it must not write.
     pub(super) async fn begin<T>(
@@ -77,7 +89,7 @@ impl Base {
         beginning: impl AsyncFnOnce(&Connection) -> Outcome<T>,
     ) -> Outcome<(Writing, T)> {
         self.node.check().map_err(StoreError::from)?;
-        let (writing, before, found) = self.begin_unseen(beginning).await?;
+        let (writing, before, found) = self.begin_unseen(self.connection().await?, beginning).await?;
         self.continues(&before, &writing.state.position, writing.connection()?).await?;
         let connection = writing.connection()?;
         writing.lane.follows(writing.commit_seq).map_err(|error| self.lost(error, connection))?;
@@ -86,12 +98,13 @@ impl Base {
 
     /// Begins a transaction whatever the database has lost.
     pub(super) async fn begin_anyhow(self: &Arc<Self>) -> Outcome<Writing> {
-        self.begin_unseen(async |_| Ok(())).await.map(|(writing, ..)| writing)
+        self.begin_unseen(self.connections.get().await?, async |_| Ok(())).await.map(|(writing, ..)| writing)
     }
 
     /// Begins a transaction; the position that is given with it was known before.
     async fn begin_unseen<T>(
         self: &Arc<Self>,
+        connection: Connection,
         beginning: impl AsyncFnOnce(&Connection) -> Outcome<T>,
     ) -> Outcome<(Writing, FeedPosition, T)> {
         const LANE: &str = "INSERT INTO countersign.lanes (node, lane, commit_seq) VALUES ($1, $2, 1) \
@@ -102,7 +115,6 @@ impl Base {
             ", incarnation, feed_seq, global_epoch, longest_access_lifetime, moved_to, arriving IS NOT NULL \
              FROM countersign.auth_state"
         );
-        let connection = self.connections.get().await?;
         let lane = self.node.lane();
         let before = self.node.position();
         let count = connection.prepare(LANE, &[Type::UUID, Type::INT8]).await?;
@@ -368,7 +380,7 @@ macro_rules! look {
             let mut tries = $crate::postgres::writing::Tries::default();
             base.node.check()?;
             loop {
-                let outcome = match base.connections.get().await {
+                let outcome = match base.connection().await {
                     Ok($connection) => $query.await,
                     Err(fault) => Err(fault),
                 };
