@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
 
-use crate::error::{RestoredError, StoreError};
+use crate::error::{MovedError, RestoredError, StoreError};
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{corrupt, database_time, first, params};
@@ -15,6 +15,13 @@ use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 
 /// Where the feed stands, held against what was known before. Asked all the time, so it also tells when the database has moved.
 pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<FeedPosition> {
+    let (found, moved) = look(base, connection).await?;
+    base.node.stays_unless(moved)?;
+    Ok(found)
+}
+
+/// Where the feed stands and where the database has moved to, held against what was known before where it has not.
+pub(super) async fn look(base: &Base, connection: &Connection) -> Outcome<(FeedPosition, Option<MovedError>)> {
     let before = base.node.memory();
     let sql = concat!(
         "SELECT ",
@@ -27,7 +34,10 @@ pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<Fe
     let read = first(&rows, |columns| Ok((columns.millis()?, columns.position()?, columns.moved()?)))?;
     let (time, found, moved) = read.ok_or_else(missing)?;
     base.offset.learn(&base.clock, time, took);
-    base.node.stays_unless(moved)?;
+    if moved.is_some() {
+        // Others go on without it.
+        return Ok((found, moved));
+    }
     base.continues(&before.position, &found, connection).await?;
     // Every lane, used or not: whatever of this node is lost shows within one poll, and no used token lives longer than that.
     let committed = witness::lanes(connection, base.node.id).await?;
@@ -35,7 +45,7 @@ pub(super) async fn position(base: &Base, connection: &Connection) -> Outcome<Fe
         return Err(base.lost(RestoredError::LostCommits { found, seen }, connection));
     }
     base.node.saw(found);
-    Ok(found)
+    Ok((found, None))
 }
 
 /// Fails where the database is not to be served, since it has moved or is about to.

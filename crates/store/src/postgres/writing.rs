@@ -76,7 +76,8 @@ impl Base {
     pub(super) async fn connection(&self) -> Outcome<Connection> {
         let connection = self.connections.get().await?;
         if connection.is_new() {
-            state::position(self, &connection).await?;
+            // Whether a database that has moved may be looked at, the verb knows.
+            state::look(self, &connection).await?;
             connection.is_known();
         }
         Ok(connection)
