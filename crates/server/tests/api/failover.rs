@@ -219,6 +219,38 @@ fn a_synchronous_standby_takes_over_and_nobody_has_to_sign_in_again() {
 
 #[test]
 #[ignore = "needs PostgreSQL: scripts/test"]
+fn a_primary_that_answers_over_old_connections_after_it_was_replaced_signs_nobody_out() {
+    let pair = Pair::new();
+    pair.primary.wait_for_standbys();
+    let here = Settings::node(&pair.url).start();
+    let alice = here.user("alice");
+    at_once(4, |_| here.me(&alice.access).expect(200));
+    pair.standby.promote();
+    // Whoever connects from now on comes to the new one. What is open stays so, and the old one answers there: it knows nothing of
+    // what the new one commits.
+    pair.wire.lead_new_to(pair.standby.port);
+    at_once(64, |_| here.me(&alice.access).expect(200));
+    let goes_on = |tokens: &Tokens| {
+        until(SOON * 2, "the session goes on", || {
+            let answer = here.refresh_keyed(&tokens.refresh, KEY);
+            // What the old one is to commit waits for a standby.
+            assert!(matches!(answer.status, 200 | 503), "{} {}", answer.status, answer.text());
+            (answer.status == 200).then(|| refreshed(answer))
+        })
+    };
+    let mut tokens = goes_on(&alice);
+    // For as long as the feed takes to be read over every connection.
+    let committed = Instant::now();
+    while committed.elapsed() < SOON {
+        tokens = goes_on(&tokens);
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    here.me(&tokens.access).expect(200);
+    assert!(here.events("restore_accepted").is_empty());
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 fn lost_refreshes_are_noticed_whichever_connection_had_written_them() {
     let mut pair = Pair::new();
     let here = Settings::node(&pair.url).start();

@@ -186,6 +186,11 @@ impl Wire {
         state.cut();
     }
 
+    /// Leads elsewhere whoever connects from now on, and leaves what is open as it is.
+    pub(crate) fn lead_new_to(&self, target: u16) {
+        self.shared.state.lock().unwrap().target = target;
+    }
+
     /// Nothing gets through any more, and nobody is told.
     pub(crate) fn hold(&self) {
         self.shared.state.lock().unwrap().held = true;
