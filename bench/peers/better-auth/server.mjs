@@ -1,20 +1,17 @@
 // Serves better-auth:  server.mjs PORT DATADIR
-import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 
 import { betterAuth } from 'better-auth';
 import { toNodeHandler } from 'better-auth/node';
 
+import { run } from '../node/workers.mjs';
 import { optionsFor } from './auth.mjs';
 import { open } from './database.mjs';
 import { makeClientAndUsers, makeTables } from './setup.mjs';
 
 const [port, folder] = process.argv.slice(2);
-const workers = Number(process.env.BENCH_WORKERS ?? 2);
 
 function secretIn(file) {
   if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString('hex'), { mode: 0o600 });
@@ -33,32 +30,11 @@ async function prepare() {
   await close();
 }
 
-async function serve() {
+async function handler() {
   const { options } = await opened();
   const auth = betterAuth(options);
   await auth.$context;
-  const server = createServer({ keepAliveTimeout: 60_000 }, toNodeHandler(auth));
-  server.listen(Number(port), '127.0.0.1');
-  await once(server, 'listening');
+  return toNodeHandler(auth);
 }
 
-for (const signal of ['SIGTERM', 'SIGINT']) {
-  process.on(signal, () => {
-    for (const worker of Object.values(cluster.workers ?? {})) worker.process.kill('SIGTERM');
-    process.exit(0);
-  });
-}
-
-if (cluster.isWorker) {
-  await serve();
-} else {
-  await prepare();
-  if (workers === 1) {
-    await serve();
-  } else {
-    cluster.on('exit', () => process.exit(1));
-    const started = Array.from({ length: workers }, () => once(cluster.fork(), 'listening'));
-    await Promise.all(started);
-  }
-  console.log(`better-auth listening on http://127.0.0.1:${port}`);
-}
+await run({ name: 'better-auth', port, workers: Number(process.env.BENCH_WORKERS ?? 2), prepare, handler });

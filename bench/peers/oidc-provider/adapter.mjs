@@ -1,19 +1,9 @@
 // What oidc-provider stores, in SQLite: every call is a transaction of its own, and durable when it returns.
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 
-// Opens the database; each process has one connection.
-export function open(folder) {
-  const database = new DatabaseSync(join(folder, 'oidc.db'), { timeout: 10_000 });
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-  const { journal_mode: journal } = database.prepare('PRAGMA journal_mode').get();
-  const { synchronous } = database.prepare('PRAGMA synchronous').get();
-  if (journal !== 'wal' || synchronous !== 2) {
-    throw new Error(`SQLite is not durable here: journal_mode ${journal}, synchronous ${synchronous}`);
-  }
-  console.error(`process ${process.pid}: journal_mode ${journal}, synchronous ${synchronous}`);
-  return database;
-}
+import { openSqlite } from '../node/durable.mjs';
+
+export const open = (folder) => openSqlite(join(folder, 'oidc.db'));
 
 export function makeTables(database) {
   database.exec(`

@@ -1,17 +1,14 @@
 // Serves oidc-provider:  server.mjs PORT DATADIR
-import cluster from 'node:cluster';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 
+import { run } from '../node/workers.mjs';
 import { accountsOn, makeAccounts } from './accounts.mjs';
 import { makeTables, open } from './adapter.mjs';
 import { makeProvider } from './provider.mjs';
 
 const [port, folder] = process.argv.slice(2);
-const workers = Number(process.env.BENCH_WORKERS ?? 1);
 
 function secretsIn(file) {
   if (!existsSync(file)) {
@@ -30,7 +27,7 @@ async function prepare() {
   secretsIn(join(folder, 'secrets.json'));
 }
 
-async function serve() {
+async function handler() {
   const database = open(folder);
   const provider = makeProvider({
     issuer: `http://127.0.0.1:${port}`,
@@ -38,30 +35,7 @@ async function serve() {
     accounts: accountsOn(database),
     secrets: secretsIn(join(folder, 'secrets.json')),
   });
-  const server = createServer({ keepAliveTimeout: 60_000 }, provider.callback());
-  server.listen(Number(port), '127.0.0.1');
-  await once(server, 'listening');
+  return provider.callback();
 }
 
-const ready = () => console.log(`oidc-provider listening on http://127.0.0.1:${port}`);
-
-for (const signal of ['SIGTERM', 'SIGINT']) {
-  process.on(signal, () => {
-    for (const worker of Object.values(cluster.workers ?? {})) worker.process.kill('SIGTERM');
-    process.exit(0);
-  });
-}
-
-if (cluster.isWorker) {
-  await serve();
-} else {
-  await prepare();
-  if (workers === 1) {
-    await serve();
-  } else {
-    cluster.on('exit', () => process.exit(1));
-    const started = Array.from({ length: workers }, () => once(cluster.fork(), 'listening'));
-    await Promise.all(started);
-  }
-  ready();
-}
+await run({ name: 'oidc-provider', port, workers: Number(process.env.BENCH_WORKERS ?? 1), prepare, handler });
