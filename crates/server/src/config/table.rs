@@ -130,7 +130,7 @@ settings! {
         .or("7d");
     SESSION_LIFETIME = Setting::new("session_lifetime", Group::Tokens, "TIME", "How long a session lives at most, however often it is refreshed (1s to 3650d)")
         .or("90d");
-    SESSIONS_PER_ACCOUNT = Setting::new("sessions_per_account", Group::Tokens, "NUMBER", "How many sessions of one account may live; a sign-in more ends the least recently used one (1 to 10000)")
+    SESSIONS_PER_ACCOUNT = Setting::new("sessions_per_account", Group::Tokens, "NUMBER", "How many sessions of one account may live; a sign-in more ends the least recently used one (1 to 2000)")
         .or("200");
     ROTATION_OVERLAP = Setting::new("rotation_overlap", Group::Tokens, "TIME", "How long a used refresh token still answers a retry without a retry key (0 to below access_token_lifetime)")
         .unset("60s, or half of access_token_lifetime where that is shorter");

@@ -169,7 +169,7 @@ impl Alone {
 
     /// Answers whatever waits of a family, and what joins it meanwhile.
     async fn answer(self: Arc<Self>, family: FamilyId) {
-        // It fails where the store has closed.
+        // Nobody closes the semaphore: the task ends with the store.
         while let Ok(_turn) = self.turns.acquire().await
             && let Some(waiting) = self.next(family)
         {

@@ -29,7 +29,6 @@ const WAIT: Duration = Duration::from_millis(1000);
 const CREATE: Duration = Duration::from_millis(1500);
 /// After so long, whoever has a connection next does not wait for an answer that nobody wants any more.
 const STUCK: Duration = Duration::from_millis(500);
-
 /// How long a suspicion lasts that nothing has confirmed.
 const SUSPICION: Duration = Duration::from_secs(10);
 

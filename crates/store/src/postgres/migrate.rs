@@ -26,7 +26,7 @@ const MIGRATIONS: &[Migration] = &[
 ];
 
 /// For how long it is tried to alter tables that others are using.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TRIED_FOR: Duration = Duration::from_secs(60);
 /// How long lies between two attempts: those who had to wait go on meanwhile.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long lies between two lines of the log about that.
@@ -56,9 +56,9 @@ pub(super) async fn run(connection: &Connection, clock: &Clock) -> Outcome<()> {
             outcome => return outcome,
         }
         let holders = holders(connection).await.unwrap_or_default();
-        if began.elapsed() >= PATIENCE {
+        if began.elapsed() >= TRIED_FOR {
             let what =
-                format!("the tables could not be migrated in {PATIENCE:?}, since others are using them: {holders}");
+                format!("the tables could not be migrated in {TRIED_FOR:?}, since others are using them: {holders}");
             return Err(StoreError::Unavailable(what).into());
         }
         if told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {

@@ -79,12 +79,12 @@ impl PostgresStore {
                     Err(fault) => Err(fault),
                 };
                 match outcome {
-                    Ok(prepared) => break Ok(prepared),
+                    Ok(started) => break Ok(started),
                     Err(fault) => tries.again(fault).await?,
                 }
             }
         });
-        let Prepared { node, former } = starting.await?;
+        let Started { node, former } = starting.await?;
         let node = Arc::new(node);
         let base = Arc::new(Base { connections, node: Arc::clone(&node), clock, offset: Offset::default() });
         let mut tasks = JoinSet::new();
@@ -173,7 +173,7 @@ pub async fn schema_version(url: &PostgresUrl) -> StoreResult<SchemaVersion> {
 }
 
 /// What a start has found.
-struct Prepared {
+struct Started {
     node: Node,
     /// Of the node that was here before.
     former: Option<Testimony>,
@@ -181,7 +181,7 @@ struct Prepared {
 
 /// Makes the database ready and finds out what this node has to remember of it. The node is a new one at every start: of a witness
 /// that was copied, two nodes would count in the same lanes.
-async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clock: &Clock) -> Outcome<Prepared> {
+async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clock: &Clock) -> Outcome<Started> {
     match mode {
         OpenMode::Inspect => migrate::verify(connection).await?,
         OpenMode::Serve | OpenMode::Maintain => migrate::run(connection, clock).await?,
@@ -207,7 +207,7 @@ async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clo
         position.seq = position.seq.max(seen.seq);
         position.global_epoch = position.global_epoch.max(seen.global_epoch);
     }
-    Ok(Prepared { node: Node::new(random::id()?, position), former })
+    Ok(Started { node: Node::new(random::id()?, position), former })
 }
 
 /// A database that answers before a commit is on disk loses some when it crashes; that is the operator's to decide, and to know.

@@ -60,13 +60,13 @@ pub(super) struct Presentation {
 pub(super) type Answer = Option<RotatedIn>;
 
 /// What a transaction has found of the families that it asked for, and which of them it has locked.
-pub(super) struct Found {
+pub(super) struct Families {
     locked: HashSet<FamilyId>,
     rows: HashMap<FamilyId, Rows>,
 }
 
 /// Locks those of the families that nobody else holds.
-pub(super) async fn find(connection: &Connection, presented: &[Presentation]) -> Outcome<Found> {
+pub(super) async fn find(connection: &Connection, presented: &[Presentation]) -> Outcome<Families> {
     let ids: HashSet<Uuid> = presented.iter().map(|presentation| presentation.family().as_uuid()).collect();
     lock_and_read(connection, LOCK_WHAT_IS_FREE, ids.into_iter().collect()).await
 }
@@ -75,10 +75,10 @@ pub(super) async fn find(connection: &Connection, presented: &[Presentation]) ->
 /// it holds up nobody.
 pub(super) async fn rotate_together(
     writing: &mut Writing,
-    found: Found,
+    found: Families,
     presented: &[Presentation],
 ) -> Outcome<Vec<Answer>> {
-    let Found { locked, mut rows } = found;
+    let Families { locked, mut rows } = found;
     let mut answers = Vec::with_capacity(presented.len());
     let mut left = HashSet::new();
     for presentation in presented {
@@ -117,7 +117,7 @@ pub(super) async fn rotate_in_turn(
     family: FamilyId,
     presented: &[Presentation],
 ) -> Outcome<Vec<RotatedIn>> {
-    let Found { mut rows, .. } = lock_and_read(writing.connection()?, LOCK, vec![family.as_uuid()]).await?;
+    let Families { mut rows, .. } = lock_and_read(writing.connection()?, LOCK, vec![family.as_uuid()]).await?;
     writing.look_at_the_clock().await?;
     let Some(rows) = rows.get_mut(&family) else {
         return Ok(presented.iter().map(|_| RotatedIn::Refused(Refusal::UnknownFamily)).collect());
@@ -158,7 +158,7 @@ async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin
     ending::end_with(writing, rows.account.id, rows.session.id, EndReason::Replayed, record).await
 }
 
-async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> Outcome<Found> {
+async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> Outcome<Families> {
     let lock = connection.prepare(lock, &[Type::UUID_ARRAY]).await?;
     let read = connection.prepare(READ, &[Type::UUID_ARRAY]).await?;
     let ids = params![ids];
@@ -170,7 +170,7 @@ async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> O
         let (session, standing, account) = (columns.session()?, columns.standing()?, columns.account()?);
         Ok((id, Rows { family, session, standing, account, seen, changed: false }))
     })?;
-    Ok(Found { locked, rows: found.into_iter().collect() })
+    Ok(Families { locked, rows: found.into_iter().collect() })
 }
 
 /// What is to be written of the given rows.

@@ -17,9 +17,13 @@ pub(super) fn position(connection: &Connection) -> StoreResult<FeedPosition> {
         .ok_or_else(missing)
 }
 
-/// Fails where the database is not to be served, since it has moved or is about to. The longest that an access token ever
-/// lived, in milliseconds.
-pub(super) fn stays(connection: &Connection) -> StoreResult<i64> {
+/// Fails where the database is not to be served, since it has moved or is about to.
+pub(super) fn stays(connection: &Connection) -> StoreResult<()> {
+    longest_access_lifetime(connection).map(|_| ())
+}
+
+/// The longest that an access token ever lived, in milliseconds, of a database that [`stays`].
+pub(super) fn longest_access_lifetime(connection: &Connection) -> StoreResult<i64> {
     let sql = "SELECT moved_to, arriving IS NOT NULL, longest_access_lifetime FROM auth_state";
     let (to, arriving, longest) = one(connection, sql, [], |columns| {
         Ok((columns.value::<Option<String>>()?, columns.value::<bool>()?, columns.value()?))

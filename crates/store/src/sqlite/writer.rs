@@ -244,7 +244,7 @@ impl Thread {
     fn transact(&self, jobs: &mut [Box<dyn Job>]) -> StoreResult<Done> {
         execute(&self.connection, "BEGIN IMMEDIATE", [])?;
         // Nobody can mark it from here on. Not even a refusal may come from a database that others have gone on without.
-        let longest_access_lifetime = state::stays(&self.connection)?;
+        let longest_access_lifetime = state::longest_access_lifetime(&self.connection)?;
         let mut done = Done::default();
         for job in jobs {
             self.within_savepoint(job.as_mut(), longest_access_lifetime, &mut done)?;
