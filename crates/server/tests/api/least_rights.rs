@@ -134,10 +134,13 @@ fn a_database_that_refuses_a_server_at_run_time_is_told_from_one_that_is_away() 
     postgres.psql(&format!("GRANT CREATE ON DATABASE {database} TO login"));
     let server = Settings::node(&url(&postgres, &database)).start();
     let tells = |what: &str| {
-        until(Duration::from_secs(20), what, || {
-            server.get("/readyz").send().refused(503, "store_unavailable");
-            server.process.said().lines().any(|line| line.contains("ERROR") && line.contains(what)).then_some(())
+        // A connection that is to end may answer once more.
+        let answer = until(Duration::from_secs(20), what, || {
+            let answer = server.get("/readyz").send();
+            let is_told = server.process.said().lines().any(|line| line.contains("ERROR") && line.contains(what));
+            (answer.status != 200 && is_told).then_some(answer)
         });
+        answer.refused(503, "store_unavailable");
     };
     postgres.psql("ALTER ROLE login PASSWORD 'another'");
     postgres.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'login'");
