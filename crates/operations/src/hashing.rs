@@ -61,6 +61,10 @@ pub enum Match {
     No,
 }
 
+/// How far hashing threads stand back, as `nice` counts: they get a tenth of what the others get, where those take all they can.
+#[cfg(target_os = "linux")]
+const GIVES_WAY: i32 = 10;
+
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
 /// What hashes work in. To get it from the system takes a good part of the time of a hash.
@@ -158,11 +162,21 @@ impl Hasher {
 }
 
 fn work(jobs: &Mutex<Receiver<Job>>) {
+    give_way();
     let mut memory = Memory::default();
     while let Some(job) = next(jobs, &mut memory) {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut memory))).is_err() {
             tracing::error!("a password hash panicked");
         }
+    }
+}
+
+/// Lowers the priority of this thread: where the processors do not suffice, what takes microseconds comes before hashes.
+fn give_way() {
+    // Elsewhere a priority is that of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(GIVES_WAY) {
+        tracing::warn!(%error, "hashing passwords cannot give way to other requests");
     }
 }
 
@@ -289,6 +303,17 @@ mod tests {
             }
         }
         assert!(matches!(used, Memory::Kept(blocks) if blocks.len() == 256));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn hashes_give_way_and_nothing_else_does() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let hasher = Hasher::start(WEAK, 1, 4).unwrap();
+        let hashing = hasher.run(move |_| priority()).await.unwrap();
+        assert_eq!(hashing, (before + GIVES_WAY).min(19));
+        assert_eq!(priority(), before);
     }
 
     #[test]
