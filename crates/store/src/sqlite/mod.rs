@@ -8,6 +8,7 @@ mod events;
 mod failures;
 mod families;
 mod keys;
+mod log;
 mod migrate;
 mod passwords;
 mod prune;
@@ -39,6 +40,7 @@ pub use crate::database::OpenMode;
 use crate::database::SchemaVersion;
 use crate::error::{RestoredError, StoreError};
 use crate::sqlite::connection::{Access, connect, create, locate};
+use crate::sqlite::log::Log;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::witness::Witness;
 use crate::sqlite::writer::Writer;
@@ -66,11 +68,11 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>, mode: OpenMode, clock: Clock) -> StoreResult<Self> {
         let path = locate(path.as_ref())?;
         let witness = Witness::beside(&path);
-        let connection = match mode {
+        let (connection, log) = match mode {
             OpenMode::Inspect => {
                 let connection = connect(&path, Access::Read)?;
                 migrate::verify(&connection)?;
-                connection
+                (connection, None)
             }
             OpenMode::Serve | OpenMode::Maintain => {
                 create(&path)?;
@@ -80,13 +82,14 @@ impl SqliteStore {
                     state::stays(&connection)?;
                     witness.check(&mut connection)?;
                 }
-                connection
+                let log = Log::of(path.clone(), &mut connection)?;
+                (connection, Some(log))
             }
         };
         let (feed, feed_signal) = watch::channel(state::position(&connection)?.seq);
         let reading = (0..READERS).map(|_| connect(&path, Access::Read)).collect::<StoreResult<Vec<_>>>()?;
         let (readers, mut threads) = Readers::start(reading, mode == OpenMode::Serve)?;
-        let (writer, thread) = Writer::start(connection, clock.clone(), feed, witness, mode == OpenMode::Serve)?;
+        let (writer, thread) = Writer::start(connection, log, clock.clone(), feed, witness, mode == OpenMode::Serve)?;
         threads.push(thread);
         Ok(Self { writer, readers, feed: feed_signal, clock, path, threads: Mutex::new(threads) })
     }

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
+use crate::sqlite::log::Log;
 use crate::sqlite::rows::execute;
 use crate::sqlite::state;
 use crate::sqlite::witness::Witness;
@@ -64,6 +65,7 @@ impl Writer {
     /// Starts the thread. With `witnessed` it keeps the witness.
     pub(super) fn start(
         connection: Connection,
+        log: Option<Log>,
         clock: Clock,
         feed: watch::Sender<u64>,
         witness: Witness,
@@ -71,7 +73,7 @@ impl Writer {
     ) -> StoreResult<(Self, JoinHandle<()>)> {
         let (queue, messages) = sync_channel(QUEUE);
         let keeper = Keeper { witness, keeps: witnessed, behind_since: None };
-        let thread = Thread { connection, clock, feed, keeper };
+        let thread = Thread { connection, log, clock, feed, keeper };
         let handle = Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.serve(&messages))
@@ -166,6 +168,8 @@ struct Done {
 
 struct Thread {
     connection: Connection,
+    /// None where nothing is written.
+    log: Option<Log>,
     clock: Clock,
     feed: watch::Sender<u64>,
     keeper: Keeper,
@@ -188,6 +192,9 @@ impl Thread {
                 pending = if jobs.len() < BATCH { messages.try_recv().ok() } else { None };
             }
             self.drain(jobs);
+            if let Some(log) = &mut self.log {
+                log.tend(&self.connection);
+            }
             match last {
                 Some(Message::Close) => break,
                 Some(Message::Witness(reply)) => {
@@ -198,6 +205,10 @@ impl Thread {
             self.keeper.follow_if_due(&self.connection);
         }
         self.keeper.follow_at_last(&self.connection);
+        // This connection is to close last.
+        if let Some(log) = self.log.take() {
+            log.close();
+        }
     }
 
     /// The next message; `None` where there will be none.
