@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::time::{ClockId, clock_gettime};
 
 /// A process and everything that descends from it.
 #[derive(Clone, Debug)]
@@ -79,6 +80,12 @@ impl Machine {
 pub(crate) fn own() -> Duration {
     let fields = stat(std::process::id()).unwrap_or_default();
     ticks(fields.get(11..13).unwrap_or_default().iter().sum())
+}
+
+/// Processor time of this thread so far.
+pub(crate) fn thread() -> Duration {
+    let cpu = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(cpu.tv_sec.unsigned_abs(), u32::try_from(cpu.tv_nsec).unwrap_or(0))
 }
 
 fn ticks(count: u64) -> Duration {

@@ -11,10 +11,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketType};
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::Timespec;
 
 use super::{Chain, Shared};
 use crate::http::parse;
+use crate::usage;
 
 /// How long an answer may take before the load counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,11 +142,10 @@ pub(super) fn run<C: Chain>(lines: Vec<Line<C>>, pace: Option<f64>, shared: &Sha
         samples: C::KINDS.iter().map(|_| Vec::new()).collect(),
     };
     lines.drive()?;
-    let cpu = clock_gettime(ClockId::ThreadCPUTime);
     Ok(Ended {
         chains: lines.lines.into_iter().map(|line| (line.number, line.chain)).collect(),
         samples: lines.samples,
-        cpu: Duration::new(u64::try_from(cpu.tv_sec)?, u32::try_from(cpu.tv_nsec)?),
+        cpu: usage::thread(),
         stopped: lines.stopped.unwrap_or_else(Instant::now),
     })
 }

@@ -1,7 +1,7 @@
 //! The report as a part of a document.
 
 use super::table::{self, Table};
-use super::{Report, machine};
+use super::{Report, machine, parts};
 use crate::bench::Bench;
 use crate::figures::{Figure, Unit, median, three};
 use crate::peers::store_name;
@@ -20,6 +20,10 @@ pub(super) fn whole(report: &Report, bench: &Bench, picture: &str) -> String {
         "\n### Figures beside their yardsticks\n\n{several}A ratio is taken within one run.\n\n{}",
         table::rows(report).as_markdown()
     );
+    let made_of = parts::table(report);
+    if !made_of.is_empty() {
+        text += &format!("\n### What a refresh is made of\n\n{}", made_of.as_markdown());
+    }
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let grows = growth(report, backend);
         if !grows.is_empty() {

@@ -2,6 +2,7 @@
 
 mod machine;
 mod markdown;
+mod parts;
 mod picture;
 mod table;
 

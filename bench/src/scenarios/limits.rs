@@ -30,16 +30,20 @@ fn hello(run: &mut Run<'_>) -> anyhow::Result<()> {
 fn commits(run: &mut Run<'_>) -> anyhow::Result<()> {
     let mut raw = sqlite::Raw::new(&run.dir)?;
     let duration = run.plan().load / 4;
-    for updates in [1, 8, 64, 256] {
+    for updates in [1, 8, sqlite::GROUP, 256] {
         let commits = raw.commits(updates, duration)?;
         run.terminal().result(&format!(
-            "{updates} updates a commit: {} updates/s, p50 of a commit {}, p99 {}",
+            "{updates} updates a commit: {} updates/s, p50 of a commit {}, p99 {}; processor time an update {}",
             count(commits.updates_per_second),
             seconds(commits.p50),
-            seconds(commits.p99)
+            seconds(commits.p99),
+            seconds(commits.cpu_each)
         ));
         run.figures.per_second(&format!("SQLite updates, {updates} a commit"), commits.updates_per_second);
         run.figures.seconds(&format!("SQLite commit of {updates}, p50"), commits.p50);
+        if updates == sqlite::GROUP {
+            run.figures.seconds(&sqlite::row_figure(), commits.cpu_each);
+        }
     }
     Ok(())
 }

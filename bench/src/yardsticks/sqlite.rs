@@ -6,10 +6,19 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 
 use crate::drive::Kind;
+use crate::usage;
 
 /// Rows of the table, of about the size of a session's hot row.
 const ROWS: u64 = 100_000;
 const ROW_BYTES: usize = 180;
+
+/// How many updates share a commit where what one row takes is asked: more than the server ever gets, so that it is the least.
+pub(crate) const GROUP: usize = 64;
+
+/// The name of the processor time of one update among as many.
+pub(crate) fn row_figure() -> String {
+    format!("SQLite update, {GROUP} a commit, processor time")
+}
 
 /// Commits of so many updates each.
 #[derive(Debug)]
@@ -18,6 +27,8 @@ pub(crate) struct Commits {
     /// How long the median commit took, in seconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    /// Processor time of one update, in seconds.
+    pub(crate) cpu_each: f64,
 }
 
 /// A database of its own on the disk of the others.
@@ -47,7 +58,7 @@ impl Raw {
 
     pub(crate) fn commits(&mut self, updates_each: usize, duration: Duration) -> anyhow::Result<Commits> {
         let mut latencies = Vec::new();
-        let began = Instant::now();
+        let (began, cpu) = (Instant::now(), usage::thread());
         let mut value = vec![0; ROW_BYTES];
         while began.elapsed() < duration {
             let at = Instant::now();
@@ -64,10 +75,11 @@ impl Raw {
             transaction.commit()?;
             latencies.push(u64::try_from(at.elapsed().as_nanos())?);
         }
-        let seconds = began.elapsed().as_secs_f64();
-        let updates_per_second = (latencies.len() * updates_each) as f64 / seconds;
+        let (seconds, cpu) = (began.elapsed().as_secs_f64(), usage::thread() - cpu);
+        let updates = (latencies.len() * updates_each) as f64;
+        let (updates_per_second, cpu_each) = (updates / seconds, cpu.as_secs_f64() / updates.max(1.0));
         let kind = Kind::new("commits", latencies);
-        Ok(Commits { updates_per_second, p50: kind.quantile(0.5), p99: kind.quantile(0.99) })
+        Ok(Commits { updates_per_second, p50: kind.quantile(0.5), p99: kind.quantile(0.99), cpu_each })
     }
 }
 
