@@ -78,6 +78,8 @@ pub(crate) struct KeyRing {
     current: ArcSwap<Keys>,
     /// When the keys were last read for somebody who presented one that was not here.
     renewed: Mutex<Option<Instant>>,
+    /// Held from the read of the keys until they are in use: what was read first must not take the place of what was read later.
+    reading: Mutex<()>,
 }
 
 /// A key in a list.
@@ -113,7 +115,7 @@ impl KeyRing {
             store.add_keys(vec![new_tag_key(policy, &source.encryption, &[], false)?], Origin::SERVER).await?;
         }
         let keys = Keys::at(store.now(), Rows::read(store).await?, &source, &HashMap::new())?;
-        Ok(Self { source, current: ArcSwap::from_pointee(keys), renewed: Mutex::new(None) })
+        Ok(Self { source, current: ArcSwap::from_pointee(keys), renewed: Mutex::new(None), reading: Mutex::new(()) })
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Keys>> {
@@ -145,6 +147,7 @@ impl KeyRing {
     /// Reads the keys again: others may have added some, and time moves every key on. It does so with the keys that are known where no
     /// others can be had: one that has retired must not verify for as long as the store is away.
     pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), KeyError> {
+        let _reading = self.reading.lock().await;
         let read = Rows::read(store).await.map_err(KeyError::from);
         let now = store.now();
         match read.and_then(|rows| Keys::at(now, rows, &self.source, &self.current().parsed)) {

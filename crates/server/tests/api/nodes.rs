@@ -187,6 +187,8 @@ fn keys_rotated_on_one_node_fail_no_request_on_any() {
             let refused = nodes.iter().all(|node| node.me(&first.access).status == 401);
             (signing.len() == 1 && !signing.contains(&key_of(&first.access)) && refused).then_some(())
         });
+        // A client may hold a token that a node signed just before it knew of the newest key.
+        more(&served);
         leaked.store(false, Ordering::Relaxed);
         more(&served);
         over.store(true, Ordering::Relaxed);

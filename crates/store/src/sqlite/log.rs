@@ -1,4 +1,5 @@
-//! The write-ahead log: copied back into the database by a thread of its own, so that no refresh waits for a thousand pages.
+//! The write-ahead log: its pages are written back into the database by a thread of its own, so that no refresh waits for a thousand
+//! of them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ const LONG: i32 = 1000;
 /// What the writer knows of the log.
 ///
 /// A log starts from its beginning again once all of it was copied. A copier that works beside a writer is never at the end of it, so
-/// the writer copies the rest, which is what was written while the copier worked.
+/// the writer copies the rest, which is what was written while the copier worked. SQLite flushes the database for whoever reaches the
+/// end: the writer waits for that, and for the writing no more.
 pub(super) struct Log {
     path: PathBuf,
     /// The pages in it, as of the last commit.
@@ -83,12 +85,16 @@ impl Log {
         let copied = match thread.done.try_recv() {
             Ok(copied) => copied,
             Err(TryRecvError::Empty) => return Copier::Copying(thread),
-            Err(TryRecvError::Disconnected) => return Copier::Absent,
+            Err(TryRecvError::Disconnected) => {
+                Err(StoreError::Internal("the thread that copies it has died".to_owned()))
+            }
         };
-        self.tell(copied.and_then(|()| copy(writer)));
+        // Where the thread failed, the writer copies all of it, and the next time another thread is started.
+        let next = if copied.is_ok() { Copier::Idle(thread) } else { Copier::Absent };
+        self.tell(copied.and(copy(writer)));
         // Until the next commit says how long it is.
         self.pages.store(0, Ordering::Relaxed);
-        Copier::Idle(thread)
+        next
     }
 
     /// Once, and not at every commit.
@@ -125,7 +131,7 @@ impl Thread {
     }
 }
 
-/// Copies what can be copied without anybody waiting, and flushes it.
+/// Copies what can be copied without anybody waiting, and flushes the database where that is all of it.
 fn copy(connection: &Connection) -> StoreResult<()> {
     // What others are in the way of is copied the next time.
     Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
