@@ -40,6 +40,7 @@ pub(super) struct Ended<C> {
     pub(super) chains: Vec<(usize, C)>,
     /// Latencies in nanoseconds, for each kind.
     pub(super) samples: Vec<Vec<u64>>,
+    /// Processor time while the load was measured.
     pub(super) cpu: Duration,
     /// When it asked no more.
     pub(super) stopped: Instant,
@@ -120,6 +121,8 @@ struct Lines<'a, C> {
     idle: VecDeque<usize>,
     /// How many wait for an answer.
     asking: usize,
+    /// What this thread had used when the measuring began; `None` before.
+    cpu_before: Option<Duration>,
     /// When it was seen that the load is over.
     stopped: Option<Instant>,
     samples: Vec<Vec<u64>>,
@@ -138,6 +141,7 @@ pub(super) fn run<C: Chain>(lines: Vec<Line<C>>, pace: Option<f64>, shared: &Sha
         interval: pace.map(|pace| Duration::from_secs_f64(1.0 / pace)),
         due: Instant::now(),
         asking: 0,
+        cpu_before: None,
         stopped: None,
         samples: C::KINDS.iter().map(|_| Vec::new()).collect(),
     };
@@ -145,7 +149,7 @@ pub(super) fn run<C: Chain>(lines: Vec<Line<C>>, pace: Option<f64>, shared: &Sha
     Ok(Ended {
         chains: lines.lines.into_iter().map(|line| (line.number, line.chain)).collect(),
         samples: lines.samples,
-        cpu: usage::thread(),
+        cpu: lines.cpu_before.map_or(Duration::ZERO, |before| usage::thread() - before),
         stopped: lines.stopped.unwrap_or_else(Instant::now),
     })
 }
@@ -164,6 +168,9 @@ impl<C: Chain> Lines<'_, C> {
         let mut looked = Instant::now();
         loop {
             let now = Instant::now();
+            if self.cpu_before.is_none() && now >= self.shared.from {
+                self.cpu_before = Some(usage::thread());
+            }
             if self.stopped.is_none() && self.shared.is_over(now) {
                 self.stopped = Some(now);
             }

@@ -15,30 +15,30 @@ struct Parts {
     driver: f64,
     http: f64,
     signature: f64,
-    row: f64,
+    store: f64,
     /// What the server takes beyond these.
     rest: f64,
 }
 
 impl Parts {
     fn of(report: &Report, backend: Backend) -> Option<Self> {
-        let store = backend.name();
-        let refresh = format!("refresh, {store}, c{MANY}");
+        let name = backend.name();
+        let refresh = format!("refresh, {name}, c{MANY}");
         let server = each(report, &refresh, |load| watched(load, "server"))?;
         let http = each(report, &format!("hello, c{MANY}"), |load| watched(load, "server"))?;
         let signature = middle(report, "ES256 sign")?.value;
-        let row = match backend {
+        let stored = match backend {
             Backend::Sqlite => middle(report, &row_figure())?.value,
-            Backend::Postgres => each(report, &refresh, |load| watched(load, store))?,
+            Backend::Postgres => each(report, &refresh, |load| watched(load, name))?,
         };
         // The rows of SQLite are written by the server itself.
-        let written = if backend == Backend::Sqlite { row } else { 0.0 };
+        let written = if backend == Backend::Sqlite { stored } else { 0.0 };
         let driver = each(report, &refresh, |load| Some(load.driver_cpu))?;
-        Some(Self { driver, http, signature, row, rest: server - http - signature - written })
+        Some(Self { driver, http, signature, store: stored, rest: server - http - signature - written })
     }
 
     fn least(&self) -> f64 {
-        self.driver + self.http + self.signature + self.row
+        self.driver + self.http + self.signature + self.store
     }
 
     fn ceiling(&self, cores: usize) -> f64 {
@@ -62,8 +62,10 @@ pub(super) fn table(report: &Report) -> Table {
     push("HTTP: what the bare axum takes".to_owned(), &time(|parts| parts.http));
     push("one ES256 signature".to_owned(), &time(|parts| parts.signature));
     push(
-        format!("one row: SQLite's raw update, {GROUP} a commit; what PostgreSQL's processes take"),
-        &time(|parts| parts.row),
+        format!(
+            "the store: a raw update of one row, {GROUP} a commit, on SQLite; all that the processes of PostgreSQL take"
+        ),
+        &time(|parts| parts.store),
     );
     push("everything else in the server".to_owned(), &time(|parts| parts.rest));
     push("all of it".to_owned(), &time(|parts| parts.least() + parts.rest));
@@ -102,7 +104,8 @@ mod tests {
     #[test]
     fn what_cannot_be_left_out_bounds_the_rate() {
         let us = 1e-6;
-        let parts = Parts { driver: 15.0 * us, http: 10.0 * us, signature: 16.0 * us, row: 9.0 * us, rest: 30.0 * us };
+        let parts =
+            Parts { driver: 15.0 * us, http: 10.0 * us, signature: 16.0 * us, store: 9.0 * us, rest: 30.0 * us };
         assert_eq!(parts.ceiling(2).round(), 40_000.0);
     }
 }

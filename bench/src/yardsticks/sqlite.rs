@@ -12,7 +12,7 @@ use crate::usage;
 const ROWS: u64 = 100_000;
 const ROW_BYTES: usize = 180;
 
-/// How many updates share a commit where what one row takes is asked: more than the server ever gets, so that it is the least.
+/// How many updates share a commit where it is asked what one row takes: as many as there are clients, so that it is the least.
 pub(crate) const GROUP: usize = 64;
 
 /// The name of the processor time of one update among as many.

@@ -61,7 +61,7 @@ pub enum Match {
     No,
 }
 
-/// How far hashing threads stand back, as `nice` counts: they get a tenth of what the others get, where those take all they can.
+/// How far hashing threads stand back, as `nice` counts: beside one thread that takes all it can, they get a tenth of what it gets.
 #[cfg(target_os = "linux")]
 const GIVES_WAY: i32 = 10;
 

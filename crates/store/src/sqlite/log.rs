@@ -197,6 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_died_is_replaced() {
+        let (_folder, path, mut connection) = place();
+        let mut log = Log::of(path.clone(), &mut connection).unwrap();
+        let ((asked, _), (_, done)) = (sync_channel(1), sync_channel(1));
+        log.copier = Copier::Copying(Thread { asked, done, handle: std::thread::spawn(|| {}) });
+        log.tend(&connection);
+        assert!(log.failing && matches!(log.copier, Copier::Absent));
+        for number in 0..5 * LONG {
+            connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
+            log.tend(&connection);
+        }
+        assert!(!log.failing && !matches!(log.copier, Copier::Absent));
+        log.close();
+    }
+
+    #[test]
     fn a_reader_that_stays_only_puts_it_off() {
         let (_folder, path, mut connection) = place();
         let reader = Connection::open(&path).unwrap();
