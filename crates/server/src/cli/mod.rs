@@ -12,6 +12,7 @@ mod health;
 mod key;
 mod output;
 mod reader;
+mod runtime;
 mod serve;
 mod session;
 mod transfer;
@@ -245,12 +246,11 @@ fn run(cli: Cli, environment: &Environment, out: &mut dyn Write, err: &mut dyn W
 
 fn drive(call: &mut Call<'_>, command: Command) -> Result<(), Failure> {
     serve::arm_fail_points(call.environment)?;
-    let mut runtime = match command {
-        Command::Serve => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
+    let runtime = match command {
+        Command::Serve => runtime::serving(),
+        _ => runtime::alone(),
     };
-    let runtime = runtime.enable_all().build().map_err(Failure::failed)?;
-    runtime.block_on(dispatch(call, command))
+    runtime.map_err(Failure::failed)?.block_on(dispatch(call, command))
 }
 
 async fn dispatch(call: &mut Call<'_>, command: Command) -> Result<(), Failure> {
