@@ -1,13 +1,11 @@
-//! The rows of the report: which figure, beside which yardstick, and what is aimed at.
+//! The rows of the report: how what was measured came out beside its yardstick and what is aimed at.
+
+mod catalogue;
 
 use serde::Serialize;
 
 use crate::bench::{Bench, Ended, Outcome};
 use crate::figures::{Figure, Unit, bytes, median, seconds, three};
-use crate::peers::store_name;
-use crate::plan::size_name;
-use crate::scenarios::{Backend, FEW, MANY, peer_step, scale_figure, scale_step};
-use crate::usage;
 
 /// What is aimed at.
 #[derive(Clone, Copy, Debug)]
@@ -176,9 +174,7 @@ impl Row {
 
 /// Every row, as the runs say.
 pub(crate) fn assess(bench: &Bench, runs: &[Outcome]) -> Vec<Assessed> {
-    let mut rows = main_rows();
-    rows.extend(scale_rows(bench));
-    rows.extend(peer_rows(bench));
+    let rows = catalogue::rows(bench);
     // A quick run leaves some out.
     let is_part = |row: &&Row| runs.iter().flat_map(|run| &run.steps).any(|(name, _)| *name == row.step);
     let assessed = rows.iter().filter(is_part).map(|row| row.assess(runs));
@@ -187,168 +183,6 @@ pub(crate) fn assess(bench: &Bench, runs: &[Outcome]) -> Vec<Assessed> {
 
 /// Why a row has no figure although its step was done.
 const LEFT_OUT: &str = "left out of this run";
-
-const SQLITE: &str = "refresh, SQLite";
-const POSTGRES: &str = "refresh, PostgreSQL";
-const HELLO: &str = "bare axum hello";
-
-fn main_rows() -> Vec<Row> {
-    let ms = 1e-3;
-    let hash_memory = usage::cores() as f64 * 19_456.0 * 1024.0;
-    let flood = |connections: usize| {
-        let what = format!("refresh p95 in a flood of logins, c{connections}");
-        let figure = format!("refresh p95 in the flood, c{connections}");
-        let yardstick = format!("refresh p95 at rest, c{connections}");
-        Row::new("refresh beside a flood of logins", what, figure, Target::AtMost(3.0)).beside("p95 at rest", yardstick)
-    };
-    vec![
-        Row::new(SQLITE, format!("refresh, SQLite, c{MANY}"), "refresh, SQLite", Target::AtLeast(0.25))
-            .beside(HELLO, "hello"),
-        Row::new(SQLITE, "refresh, SQLite, c1, p50", "refresh c1 p50, SQLite", Target::AtMostAnd(2.0, 0.15 * ms))
-            .beside("one raw commit", "SQLite commit of 1, p50"),
-        Row::new(SQLITE, format!("refresh p99, SQLite, c{MANY}"), "refresh p99, SQLite", Target::None)
-            .beside("raw commit of 64", "SQLite commit of 64, p50"),
-        Row::new(SQLITE, format!("refreshes beside raw updates, SQLite, c{MANY}"), "refresh, SQLite", Target::None)
-            .beside("raw updates, 64 a commit", "SQLite updates, 64 a commit"),
-        Row::new(POSTGRES, format!("refresh, PostgreSQL, c{MANY}"), "refresh, PostgreSQL", Target::AtLeast(1.0))
-            .beside("pgbench, 32 clients", "pgbench"),
-        Row::new(
-            "authorized GET",
-            format!("authorized GET, bearer layer, c{MANY}"),
-            "authorized GET",
-            Target::AtLeast(0.6),
-        )
-        .beside(HELLO, "hello"),
-        Row::new("authorized GET", format!("GET /api/auth/me, which asks the store, c{MANY}"), "me", Target::None)
-            .beside(HELLO, "hello"),
-        Row::new("limit: ES256 signatures", "first sight of a token", "first sight", Target::AtMost(1.3))
-            .beside("bare ES256 verification", "ES256 verify"),
-        Row::new("login", format!("login, c{FEW}"), "login", Target::AtLeast(0.9)).beside("bare Argon2id", "Argon2id"),
-        flood(MANY),
-        flood(FEW),
-        Row::new(
-            "refresh beside a flood of logins",
-            format!("memory in a flood of logins, c{MANY}"),
-            format!("memory in the flood, c{MANY}"),
-            Target::Within(Figure::bytes(64e6 + hash_memory)),
-        ),
-        Row::new(SQLITE, "rows added by refreshes", "rows added, SQLite", Target::Within(Figure::count(0.0))),
-        Row::new(
-            SQLITE,
-            "bytes added by each refresh",
-            "bytes added each, SQLite",
-            Target::Within(Figure::bytes(10.0)),
-        ),
-        Row::new(
-            "start on an empty folder",
-            "start to first 200, empty folder",
-            "start, empty folder",
-            Target::Within(Figure::seconds(0.2)),
-        ),
-        Row::new(
-            "revocation, one node",
-            "revocation to refusal, one node, p99",
-            "revocation p99, one node",
-            Target::Within(Figure::seconds(0.1)),
-        ),
-        Row::new(
-            "revocation, across nodes",
-            "revocation to refusal, across nodes, p99",
-            "revocation p99, across nodes",
-            Target::Within(Figure::seconds(1.0)),
-        ),
-        Row::new("mixed", "mixed: questions to /api/auth/me", "mixed questions", Target::None).beside(HELLO, "hello"),
-        Row::new("mixed", "mixed: refreshes", "mixed refreshes", Target::None).beside(HELLO, "hello"),
-        Row::new("mixed", "mixed: sign-ins", "mixed sign-ins", Target::None).beside("bare Argon2id", "Argon2id"),
-    ]
-}
-
-/// The largest crowd beside the smallest.
-fn scale_rows(bench: &Bench) -> Vec<Row> {
-    let (small, large) = (bench.plan.smallest(), bench.plan.largest());
-    let (few, many) = (size_name(small), size_name(large));
-    let mut rows = Vec::new();
-    for backend in [Backend::Sqlite, Backend::Postgres] {
-        if bench.plan.quick && backend == Backend::Postgres {
-            continue;
-        }
-        let store = backend.name();
-        let row = |what: String, figure: &str, target: Target| {
-            Row::new(scale_step(backend, large), what, scale_figure(figure, backend, large), target)
-        };
-        let beside =
-            |row: Row, figure: &str| row.beside(format!("with {few} sessions"), scale_figure(figure, backend, small));
-        let only_sqlite = |target: Target| if backend == Backend::Sqlite { target } else { Target::None };
-        rows.extend([
-            beside(
-                row(format!("revoke-all, {many} sessions, {store}"), "revoke-all", Target::AtMost(2.0)),
-                "revoke-all",
-            ),
-            row(
-                format!("revoke-all, {many} sessions, {store}, in itself"),
-                "revoke-all",
-                Target::Within(Figure::seconds(0.01)),
-            ),
-            beside(
-                row(
-                    format!("refresh all over {many} sessions, {store}, c{MANY}"),
-                    "refresh all over",
-                    Target::AtLeast(0.8),
-                ),
-                "refresh all over",
-            ),
-            row(
-                format!("a session at rest, {store}"),
-                "bytes a session",
-                only_sqlite(Target::Within(Figure::bytes(400.0))),
-            ),
-            row(
-                format!("start to first 200, {many} sessions, {store}"),
-                "start",
-                Target::Within(Figure::seconds(0.05)),
-            ),
-            row(format!("memory idle, {many} sessions, {store}"), "idle memory", Target::Within(Figure::bytes(20e6))),
-            row(
-                format!("memory under c{MANY} refresh, {many} sessions, {store}"),
-                "memory under load",
-                Target::Within(Figure::bytes(64e6)),
-            ),
-        ]);
-        if bench.plan.over > 0 {
-            rows.push(beside(
-                row(
-                    format!("refresh p95 while pruning, {many} sessions, {store}, c{FEW}"),
-                    "refresh p95 while pruning",
-                    Target::None,
-                ),
-                "refresh p95 while pruning",
-            ));
-        }
-    }
-    rows
-}
-
-fn peer_rows(bench: &Bench) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for peer in &bench.peers {
-        for store in &peer.protocol.stores {
-            let ours = match store.as_str() {
-                "postgres" => "refresh, PostgreSQL",
-                _ => "refresh, SQLite",
-            };
-            let target = match (peer.protocol.name.as_str(), store.as_str()) {
-                ("oidc-provider", "sqlite") => Target::AtLeast(20.0),
-                _ => Target::None,
-            };
-            let shown = store_name(store);
-            let name = format!("{} on {shown}", peer.protocol.name);
-            let row =
-                Row::new(peer_step(peer, store), format!("refresh, {shown}, c{MANY}, beside {name}"), ours, target);
-            rows.push(row.beside(name, peer.figure("refresh", store)));
-        }
-    }
-    rows
-}
 
 impl Assessed {
     /// Whether somebody has to look at it.
