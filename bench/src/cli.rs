@@ -32,6 +32,13 @@ struct Cli {
 enum Command {
     /// Serves the yardstick: a bare axum that says hello
     Hello,
+    /// Serves the yardstick: the least that a refresh can do
+    Bare {
+        /// The file of SQLite, or the URL of a database in PostgreSQL
+        database: String,
+        /// How many rows there are
+        rows: u64,
+    },
 }
 
 #[derive(Args)]
@@ -86,6 +93,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Some(Command::Hello) => yardsticks::hello::serve().map(|()| true),
+        Some(Command::Bare { database, rows }) => yardsticks::bare::serve(&database, rows).map(|()| true),
         None => measure(cli.measure),
     };
     match outcome {

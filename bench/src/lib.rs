@@ -17,6 +17,7 @@ mod peers;
 mod plan;
 mod postgres;
 mod process;
+mod processors;
 mod report;
 mod rows;
 mod scenarios;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use crate::http::Answer;
+use crate::processors::keep_at;
 use crate::terminal::Terminal;
 use crate::usage::Tree;
 
@@ -123,9 +124,10 @@ impl<C: Chain> Drive<C> {
             groups[number % threads].push(line::Line::open(source, self.address, number, chain)?);
         }
         let pace = self.pace.map(|pace| pace / threads as f64);
-        let spawn = |lines| {
+        let spawn = |(number, lines)| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
+                keep_at(number);
                 let ended = line::run(lines, pace, &shared);
                 if ended.is_err() {
                     shared.over.store(true, Ordering::Relaxed);
@@ -133,7 +135,7 @@ impl<C: Chain> Drive<C> {
                 ended
             })
         };
-        let threads = groups.into_iter().map(spawn).collect();
+        let threads = groups.into_iter().enumerate().map(spawn).collect();
         Ok(Running { name: self.name, shared, threads, watched: self.watched })
     }
 

@@ -5,7 +5,7 @@ use crate::bench::Bench;
 use crate::figures::Figure;
 use crate::peers::store_name;
 use crate::plan::size_name;
-use crate::scenarios::{Backend, FEW, MANY, peer_step, scale_figure, scale_step};
+use crate::scenarios::{Backend, FEW, MANY, bare_figure, bare_step, peer_step, scale_figure, scale_step};
 use crate::usage;
 
 const SQLITE: &str = "refresh, SQLite";
@@ -32,6 +32,9 @@ fn main_rows() -> Vec<Row> {
     vec![
         Row::new(SQLITE, format!("refresh, SQLite, c{MANY}"), "refresh, SQLite", Target::AtLeast(0.25))
             .beside(HELLO, "hello"),
+        bare_row(Backend::Sqlite).beside(HELLO, "hello"),
+        Row::new(SQLITE, format!("refreshes beside bare ones, SQLite, c{MANY}"), "refresh, SQLite", Target::None)
+            .beside("bare refresh", bare_figure(Backend::Sqlite)),
         Row::new(SQLITE, "refresh, SQLite, c1, p50", "refresh c1 p50, SQLite", Target::AtMostAnd(2.0, 0.15 * ms))
             .beside("one raw commit", "SQLite commit of 1, p50"),
         Row::new(SQLITE, format!("refresh p99, SQLite, c{MANY}"), "refresh p99, SQLite", Target::None)
@@ -40,6 +43,14 @@ fn main_rows() -> Vec<Row> {
             .beside("raw updates, 64 a commit", "SQLite updates, 64 a commit"),
         Row::new(POSTGRES, format!("refresh, PostgreSQL, c{MANY}"), "refresh, PostgreSQL", Target::AtLeast(1.0))
             .beside("pgbench, 32 clients", "pgbench"),
+        bare_row(Backend::Postgres).beside("pgbench, 32 clients", "pgbench"),
+        Row::new(
+            POSTGRES,
+            format!("refreshes beside bare ones, PostgreSQL, c{MANY}"),
+            "refresh, PostgreSQL",
+            Target::None,
+        )
+        .beside("bare refresh", bare_figure(Backend::Postgres)),
         Row::new(
             "authorized GET",
             format!("authorized GET, bearer layer, c{MANY}"),
@@ -89,6 +100,12 @@ fn main_rows() -> Vec<Row> {
         Row::new("mixed", "mixed: refreshes", "mixed refreshes", Target::None).beside(HELLO, "hello"),
         Row::new("mixed", "mixed: sign-ins", "mixed sign-ins", Target::None).beside("bare Argon2id", "Argon2id"),
     ]
+}
+
+/// How many refreshes there are of a server that does nothing else.
+fn bare_row(backend: Backend) -> Row {
+    let name = backend.name();
+    Row::new(bare_step(backend), format!("a bare refresh, {name}, c{MANY}"), bare_figure(backend), Target::None)
 }
 
 /// The largest crowd beside the smallest.

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::MANY;
+use super::{Backend, MANY};
 use crate::bench::{Run, Step};
 use crate::drive::Drive;
 use crate::figures::{count, seconds};
-use crate::yardsticks::{crypto, hello, pgbench, sqlite};
+use crate::yardsticks::{bare, crypto, hello, pgbench, sqlite};
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new("limit: a bare axum that says hello", hello),
+        Step::new(bare_step(Backend::Sqlite), |run| bare(run, Backend::Sqlite)),
+        Step::new(bare_step(Backend::Postgres), |run| bare(run, Backend::Postgres)),
         Step::new("limit: SQLite commits", commits),
         Step::new("limit: ES256 signatures", signatures),
         Step::new("limit: Argon2id hashes", hashes),
@@ -24,6 +26,28 @@ fn hello(run: &mut Run<'_>) -> anyhow::Result<()> {
     let drive = Drive::new(format!("hello, c{MANY}"), server.address, chains).watching("server", server.tree());
     let (load, _) = run.drive(drive)?;
     run.figures.per_second("hello", run.loads[load].per_second());
+    server.stop()
+}
+
+/// The name of the step that measures the least that a refresh can do.
+pub(crate) fn bare_step(backend: Backend) -> String {
+    format!("limit: a bare refresh, {}", backend.name())
+}
+
+/// And of its figure.
+pub(crate) fn bare_figure(backend: Backend) -> String {
+    format!("bare refresh, {}", backend.name())
+}
+
+fn bare(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
+    let name = bare_figure(backend);
+    let (server, chains) = bare::start(run, backend, run.plan().smallest(), MANY)?;
+    let mut drive = Drive::new(format!("{name}, c{MANY}"), server.address, chains).watching("server", server.tree());
+    if backend == Backend::Postgres {
+        drive = drive.watching(backend.name(), run.bench.postgres()?.tree.clone());
+    }
+    let (load, _) = run.drive(drive)?;
+    run.figures.per_second(&name, run.loads[load].per_second());
     server.stop()
 }
 

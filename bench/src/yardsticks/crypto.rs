@@ -19,7 +19,7 @@ use crate::figures::median;
 use crate::usage;
 
 const ISSUER: &str = "http://127.0.0.1";
-const AUDIENCE: &str = "http://localhost:4200";
+pub(super) const AUDIENCE: &str = "http://localhost:4200";
 
 /// Seconds for one of each.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(crate) fn signatures(rounds: usize) -> anyhow::Result<Signatures> {
     let [mut sign, mut verify, mut first, mut seen] = [const { Vec::new() }; 4];
     for round in 0..rounds.max(1) {
         let tokens = (0..EACH)
-            .map(|at| key.sign(&claims(round * EACH + at, audience.clone())))
+            .map(|at| key.sign(&claims((round * EACH + at) as u64, audience.clone())))
             .collect::<Result<Vec<_>, _>>()?;
         let message = |token: &str| token.rsplit_once('.').map(|(message, _)| message.to_owned()).unwrap_or_default();
         let messages: Vec<String> = tokens.iter().map(|token| message(token)).collect();
@@ -101,9 +101,9 @@ fn timed(count: usize, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
     Ok(began.elapsed().as_secs_f64() / count as f64)
 }
 
-fn claims(number: usize, aud: Audience) -> AccessClaims {
+pub(super) fn claims(number: u64, aud: Audience) -> AccessClaims {
     let now = clock::seconds();
-    let id = Uuid::from_u128(number as u128 + (1 << 100));
+    let id = Uuid::from_u128(u128::from(number) + (1 << 100));
     AccessClaims {
         iss: ISSUER.to_owned(),
         aud,
@@ -114,7 +114,7 @@ fn claims(number: usize, aud: Audience) -> AccessClaims {
         jti: id,
         nbf: None,
         sid: id,
-        name: crate::loader::name(number as u64),
+        name: crate::loader::name(number),
         roles: vec!["User".to_owned()],
         ver: [1, 1],
     }

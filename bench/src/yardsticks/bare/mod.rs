@@ -1,0 +1,150 @@
+//! The least that a refresh can do: one update on disk, for all that wait in one commit, one signature, and JSON over a bare axum.
+//!
+//! No token is checked, no session is read, nothing is logged, counted, limited or protected. What Countersign does not reach of it, these take.
+
+mod postgres;
+mod sqlite;
+
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use countersign_token::{Algorithm, Audience, SigningKey};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::bench::Run;
+use crate::chains::Refreshing;
+use crate::clock;
+use crate::process::Process;
+use crate::processors::keep_workers_apart;
+use crate::scenarios::Backend;
+use crate::yardsticks::crypto::{AUDIENCE, claims};
+
+/// Bytes of a row, of about the size of a session's hot row.
+const ROW_BYTES: usize = 150;
+
+/// An update that waits for its commit.
+struct Waiting {
+    row: u64,
+    committed: oneshot::Sender<()>,
+}
+
+enum Rows {
+    Sqlite(sqlite::Rows),
+    Postgres(postgres::Rows),
+}
+
+struct Bare {
+    rows: Rows,
+    key: SigningKey,
+    audience: Audience,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    refresh_token: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response {
+    access_token: String,
+    refresh_token: String,
+    expiration: String,
+    token_type: &'static str,
+    expires_in: i64,
+}
+
+/// Serves until the process is ended, on the database of this name, with so many rows.
+pub(crate) fn serve(database: &str, rows: u64) -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    keep_workers_apart(&mut runtime);
+    runtime.enable_all().build()?.block_on(async {
+        let rows = if database.starts_with("postgres") {
+            Rows::Postgres(postgres::Rows::new(database, rows).await?)
+        } else {
+            Rows::Sqlite(sqlite::Rows::new(database.as_ref(), rows)?)
+        };
+        let key = SigningKey::generate(Algorithm::Es256)?;
+        let bare = Arc::new(Bare { rows, key, audience: Audience::try_from(AUDIENCE)? });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        writeln!(std::io::stdout(), "bare listening on http://{address}")?;
+        // As Countersign's listener does.
+        let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        let router = Router::new().route("/api/auth/refresh-token", post(refresh)).with_state(bare);
+        axum::serve(listener, router).await?;
+        Ok(())
+    })
+}
+
+async fn refresh(State(bare): State<Arc<Bare>>, Json(request): Json<Request>) -> Result<Json<Response>, StatusCode> {
+    let (row, generation) = opened(&request.refresh_token).ok_or(StatusCode::BAD_REQUEST)?;
+    let (committed, is_on_disk) = oneshot::channel();
+    let waiting = Waiting { row, committed };
+    match &bare.rows {
+        Rows::Sqlite(rows) => rows.update(waiting),
+        Rows::Postgres(rows) => rows.update(waiting),
+    }
+    is_on_disk.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let claims = claims(row, bare.audience.clone());
+    Ok(Json(Response {
+        access_token: bare.key.sign(&claims).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
+        refresh_token: token(row, generation + 1),
+        expiration: clock::rfc3339(claims.exp),
+        token_type: "Bearer",
+        expires_in: claims.exp - claims.iat,
+    }))
+}
+
+/// A text as long as a refresh token: the row and how often it was refreshed, for whoever can read.
+fn token(row: u64, generation: u64) -> String {
+    format!("cs_rt_{row:016x}{generation:016x}{}", "A".repeat(62))
+}
+
+fn opened(token: &str) -> Option<(u64, u64)> {
+    let number = |from: usize| u64::from_str_radix(token.get(from..from + 16)?, 16).ok();
+    Some((number(6)?, number(22)?))
+}
+
+/// A server of its own on the same disk, and the connections that refresh its rows.
+pub(crate) fn start(
+    run: &Run<'_>,
+    backend: Backend,
+    rows: u64,
+    connections: usize,
+) -> anyhow::Result<(Process, Vec<Refreshing>)> {
+    let database = match backend {
+        Backend::Sqlite => run.dir.join("bare.db").to_str().context("a path is text")?.to_owned(),
+        Backend::Postgres => run.bench.postgres()?.fresh("bench_bare")?,
+    };
+    let mut command = Command::new(&run.bench.programs.own);
+    command.args(["bare", &database, &rows.to_string()]);
+    let server = Process::start(command, &run.dir.join("bare.log"))?;
+    let apart = rows / connections.max(1) as u64;
+    let chains = (0..connections as u64).map(|number| Refreshing::new(vec![token(number * apart, 0)])).collect();
+    Ok((server, chains))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_tells_its_row() {
+        let token = token(7, 300);
+        assert_eq!((token.len(), opened(&token)), (100, Some((7, 300))));
+        assert_eq!(opened("cs_rt_ä"), None);
+    }
+}
