@@ -5,7 +5,9 @@ use crate::bench::Bench;
 use crate::figures::Figure;
 use crate::peers::store_name;
 use crate::plan::size_name;
-use crate::scenarios::{Backend, FEW, MANY, bare_figure, bare_step, peer_step, scale_figure, scale_step};
+use crate::scenarios::{
+    ALL_OVER, Backend, FEW, MANY, bare_all_over_figure, bare_figure, bare_step, peer_step, scale_figure, scale_step,
+};
 use crate::usage;
 
 const SQLITE: &str = "refresh, SQLite";
@@ -170,6 +172,9 @@ fn scale_rows(bench: &Bench) -> Vec<Row> {
             ));
         }
     }
+    let what = format!("bare refreshes all over {many} rows, SQLite, c{MANY}");
+    let row = Row::new(ALL_OVER, what, bare_all_over_figure(large), Target::None);
+    rows.push(row.beside(format!("with {few} rows"), bare_all_over_figure(small)));
     rows
 }
 

@@ -51,9 +51,7 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
     run.terminal().result(&format!("start {}, idle memory {}", seconds(took), bytes(idle as f64)));
 
     // Every connection goes from session to session, so that refreshes meet rows all over the database.
-    let spare = FEW as u64;
-    let each = usize::try_from(((size - spare) * 3 / 4 / MANY as u64).clamp(1, SESSIONS_EACH))?;
-    let chains = site.refreshing(MANY, each)?;
+    let chains = site.refreshing(MANY, sessions_each(size)?)?;
     let load_name = format!("refresh all over, {}, {} sessions, c{MANY}", backend.name(), size_name(size));
     let (load, chains) = run.drive(site.drive(run, load_name, chains))?;
     site.insist_on(&chains)?;
@@ -70,6 +68,12 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
         run.figures.per_second(&name("login"), rate);
     }
     site.end()
+}
+
+/// How many sessions of so many each connection goes through.
+pub(super) fn sessions_each(size: u64) -> anyhow::Result<usize> {
+    let spare = FEW as u64;
+    Ok(usize::try_from((size.saturating_sub(spare) * 3 / 4 / MANY as u64).clamp(1, SESSIONS_EACH))?)
 }
 
 /// Refreshes while sessions that ended long ago are removed.

@@ -1,6 +1,7 @@
-//! The least that a refresh can do: one update on disk, for all that wait in one commit, one signature, and JSON over a bare axum.
+//! The least that a refresh can do: read a row under its lock and write it, on disk together with all that wait, sign, and answer JSON over a
+//! bare axum.
 //!
-//! No token is checked, no session is read, nothing is logged, counted, limited or protected. What Countersign does not reach of it, these take.
+//! No token is checked, no session and no account is looked at, nothing is logged, counted, limited or protected. What Countersign does not reach of it, these take.
 
 mod postgres;
 mod sqlite;
@@ -118,23 +119,34 @@ fn opened(token: &str) -> Option<(u64, u64)> {
     Some((number(6)?, number(22)?))
 }
 
-/// A server of its own on the same disk, and the connections that refresh its rows.
+/// A server of its own on the same disk, and connections that refresh so many of its rows each, far from one another.
 pub(crate) fn start(
     run: &Run<'_>,
     backend: Backend,
     rows: u64,
     connections: usize,
+    rows_each: usize,
 ) -> anyhow::Result<(Process, Vec<Refreshing>)> {
     let database = match backend {
-        Backend::Sqlite => run.dir.join("bare.db").to_str().context("a path is text")?.to_owned(),
+        Backend::Sqlite => {
+            let file = run.dir.join(format!("bare_{rows}_{rows_each}.db"));
+            file.to_str().context("a path is text")?.to_owned()
+        }
         Backend::Postgres => run.bench.postgres()?.fresh("bench_bare")?,
     };
     let mut command = Command::new(&run.bench.programs.own);
     command.args(["bare", &database, &rows.to_string()]);
     let server = Process::start(command, &run.dir.join("bare.log"))?;
-    let apart = rows / connections.max(1) as u64;
-    let chains = (0..connections as u64).map(|number| Refreshing::new(vec![token(number * apart, 0)])).collect();
-    Ok((server, chains))
+    let tokens: Vec<String> = scattered(rows, (connections * rows_each) as u64).map(|row| token(row, 0)).collect();
+    Ok((server, tokens.chunks(rows_each).map(|tokens| Refreshing::new(tokens.to_vec())).collect()))
+}
+
+/// So many of the rows, as far apart as they can be, those that follow one another too.
+fn scattered(rows: u64, count: u64) -> impl Iterator<Item = u64> {
+    /// A prime, so that every multiple of it is met once.
+    const STEP: u64 = 7919;
+    let count = count.clamp(1, rows);
+    (0..count).map(move |number| number * STEP % count * (rows / count))
 }
 
 #[cfg(test)]
@@ -146,5 +158,16 @@ mod tests {
         let token = token(7, 300);
         assert_eq!((token.len(), opened(&token)), (100, Some((7, 300))));
         assert_eq!(opened("cs_rt_ä"), None);
+    }
+
+    #[test]
+    fn scattered_rows_are_met_once_and_reach_from_end_to_end() {
+        for (rows, count) in [(1_000, 64), (1_000, 704), (1_000_000, 65_536)] {
+            let mut met: Vec<u64> = scattered(rows, count).collect();
+            met.sort_unstable();
+            met.dedup();
+            assert_eq!(met.len() as u64, count);
+            assert!(met.last().is_some_and(|last| (rows / 2..rows).contains(last)), "{met:?}");
+        }
     }
 }

@@ -1,8 +1,10 @@
-//! Rows in PostgreSQL: two connections, each with one statement for whatever waits, which is a transaction by itself.
+//! Rows in PostgreSQL: two connections, each with a transaction for whatever waits, which locks the rows, reads them and writes them.
 
 use anyhow::{Context as _, ensure};
+use futures_util::future::{try_join, try_join3};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 
 use super::{ROW_BYTES, Waiting};
@@ -52,12 +54,25 @@ async fn connect(url: &str, tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::
 }
 
 async fn write(client: Client, mut queue: UnboundedReceiver<Waiting>) -> anyhow::Result<()> {
-    let update = client.prepare("UPDATE rows SET n = n + 1 WHERE id = ANY($1)").await?;
+    let lock =
+        client.prepare("SELECT id FROM rows WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED").await?;
+    let read = client.prepare("SELECT id, n, padding FROM rows WHERE id = ANY($1)").await?;
+    let update = client
+        .prepare("UPDATE rows r SET n = u.n FROM unnest($1::bigint[], $2::bigint[]) AS u (id, n) WHERE r.id = u.id")
+        .await?;
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let rows: Vec<i64> = batch.iter().map(|waiting| waiting.row.cast_signed()).collect();
-        let changed = client.execute(&update, &[&rows]).await?;
-        ensure!(changed == batch.len() as u64, "a row is not there");
+        let ids: Vec<i64> = batch.iter().map(|waiting| waiting.row.cast_signed()).collect();
+        // One way there and back for all that is looked at, and one for what is written.
+        let wanted: [&(dyn ToSql + Sync); 1] = [&ids];
+        let (begun, locked, found) =
+            (client.batch_execute("BEGIN"), client.query(&lock, &wanted), client.query(&read, &wanted));
+        let (_, locked, found) = try_join3(begun, locked, found).await?;
+        ensure!(locked.len() == batch.len() && found.len() == batch.len(), "a row is not there");
+        let advanced = found.iter().map(|row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)? + 1)));
+        let (ids, counts): (Vec<i64>, Vec<i64>) =
+            advanced.collect::<Result<Vec<_>, tokio_postgres::Error>>()?.into_iter().unzip();
+        try_join(client.execute(&update, &[&ids, &counts]), client.batch_execute("COMMIT")).await?;
         for waiting in batch.drain(..) {
             let _ = waiting.committed.send(());
         }

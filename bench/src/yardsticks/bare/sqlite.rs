@@ -1,4 +1,4 @@
-//! Rows in SQLite: one thread writes whatever waits, and flushes it at the commit.
+//! Rows in SQLite: one thread reads and writes whatever waits, and flushes it at the commit.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -48,9 +48,11 @@ fn write(connection: &mut Connection, queue: &Receiver<Waiting>) -> anyhow::Resu
         batch.extend(queue.try_iter().take(BATCH - 1));
         let transaction = connection.transaction()?;
         for waiting in &batch {
-            transaction
-                .prepare_cached("UPDATE rows SET n = n + 1 WHERE id = ?1")?
-                .execute([waiting.row.cast_signed()])?;
+            let row = waiting.row.cast_signed();
+            let count: i64 = transaction
+                .prepare_cached("SELECT n, padding FROM rows WHERE id = ?1")?
+                .query_row([row], |found| found.get(0))?;
+            transaction.prepare_cached("UPDATE rows SET n = ?2 WHERE id = ?1")?.execute([row, count + 1])?;
         }
         transaction.commit()?;
         for waiting in batch {
