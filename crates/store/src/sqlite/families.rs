@@ -3,7 +3,7 @@
 use countersign_core::ids::SessionId;
 use countersign_core::sessions::recent::Mark;
 use countersign_core::sessions::state::Family;
-use rusqlite::{ToSql, named_params};
+use rusqlite::{ToSql, named_params, params};
 
 use crate::StoreResult;
 use crate::sqlite::rows::{execute, execute_on_one};
@@ -11,24 +11,22 @@ use crate::sqlite::writer::Writing;
 
 /// Writes the family of a session that begins.
 pub(super) fn insert(writing: &Writing<'_>, session: SessionId, family: &Family) -> StoreResult<()> {
-    let sql = "INSERT INTO families (id, session, client, generation, current_hash, previous_hash, nonce, retry_hash, \
-               rotated_at, idle_expires_at, access_expires_at, reissues, reissue_streak, older_generation, older_at, \
-               newer_generation, newer_at) VALUES (:id, :session, :client, :generation, :current_hash, :previous_hash, \
-               :nonce, :retry_hash, :rotated_at, :idle_expires_at, :access_expires_at, :reissues, :reissue_streak, \
-               :older_generation, :older_at, :newer_generation, :newer_at)";
-    let extra: [(&str, &dyn ToSql); 2] = [(":session", session.as_bytes()), (":client", &family.client.as_str())];
+    let sql = "INSERT INTO families (id, generation, current_hash, previous_hash, nonce, retry_hash, rotated_at, \
+               idle_expires_at, access_expires_at, reissues, reissue_streak, older_generation, older_at, \
+               newer_generation, newer_at, session, client) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    let extra: [&dyn ToSql; 2] = [session.as_bytes(), &family.client.as_str()];
     with_hot_columns(family, |hot| execute(writing.connection, sql, [hot, &extra].concat().as_slice()))?;
     Ok(())
 }
 
 /// Writes the family as the core left it; only the generation that the core has seen may be replaced.
 pub(super) fn advance(writing: &Writing<'_>, family: &Family, seen: u32) -> StoreResult<()> {
-    let sql = "UPDATE families SET generation = :generation, current_hash = :current_hash, \
-               previous_hash = :previous_hash, nonce = :nonce, retry_hash = :retry_hash, rotated_at = :rotated_at, \
-               idle_expires_at = :idle_expires_at, access_expires_at = :access_expires_at, reissues = :reissues, \
-               reissue_streak = :reissue_streak, older_generation = :older_generation, older_at = :older_at, \
-               newer_generation = :newer_generation, newer_at = :newer_at WHERE id = :id AND generation = :seen";
-    let extra: [(&str, &dyn ToSql); 1] = [(":seen", &seen)];
+    let sql = "UPDATE families SET generation = ?2, current_hash = ?3, previous_hash = ?4, nonce = ?5, \
+               retry_hash = ?6, rotated_at = ?7, idle_expires_at = ?8, access_expires_at = ?9, reissues = ?10, \
+               reissue_streak = ?11, older_generation = ?12, older_at = ?13, newer_generation = ?14, newer_at = ?15 \
+               WHERE id = ?1 AND generation = ?16";
+    let extra: [&dyn ToSql; 1] = [&seen];
     with_hot_columns(family, |hot| execute_on_one(writing.connection, sql, [hot, &extra].concat().as_slice()))
 }
 
@@ -45,26 +43,27 @@ pub(super) fn count_reissue(writing: &Writing<'_>, family: &Family) -> StoreResu
     execute_on_one(writing.connection, sql, parameters)
 }
 
-fn with_hot_columns<T>(family: &Family, run: impl FnOnce(&[(&str, &dyn ToSql)]) -> T) -> T {
+/// The columns from ?1 to ?15. By number: SQLite looks for every name among all of them.
+fn with_hot_columns<T>(family: &Family, run: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     let last = family.last.as_ref();
     let generation = |mark: Option<Mark>| mark.map(|mark| mark.generation);
     let at = |mark: Option<Mark>| mark.map(|mark| mark.at.get());
     let (older, newer) = (family.recent.older, family.recent.newer);
-    run(named_params! {
-        ":id": family.id.as_bytes(),
-        ":generation": family.generation,
-        ":current_hash": family.current.as_bytes(),
-        ":previous_hash": last.map(|last| last.previous.as_bytes()),
-        ":nonce": last.map(|last| last.nonce),
-        ":retry_hash": last.and_then(|last| last.retry.as_ref()).map(|retry| retry.as_bytes()),
-        ":rotated_at": last.map(|last| last.rotated_at.get()),
-        ":idle_expires_at": family.idle_expires_at.get(),
-        ":access_expires_at": family.access_expires_at.get(),
-        ":reissues": family.reissues,
-        ":reissue_streak": family.reissue_streak,
-        ":older_generation": generation(older),
-        ":older_at": at(older),
-        ":newer_generation": generation(newer),
-        ":newer_at": at(newer),
-    })
+    run(params![
+        family.id.as_bytes(),
+        family.generation,
+        family.current.as_bytes(),
+        last.map(|last| last.previous.as_bytes()),
+        last.map(|last| last.nonce),
+        last.and_then(|last| last.retry.as_ref()).map(|retry| retry.as_bytes()),
+        last.map(|last| last.rotated_at.get()),
+        family.idle_expires_at.get(),
+        family.access_expires_at.get(),
+        family.reissues,
+        family.reissue_streak,
+        generation(older),
+        at(older),
+        generation(newer),
+        at(newer),
+    ])
 }

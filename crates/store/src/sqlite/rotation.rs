@@ -34,6 +34,7 @@ struct Rows {
     account: Account,
 }
 
+/// To be run without a guard: it asks for one where it writes more than one statement.
 pub(super) fn rotate(writing: &Writing<'_>, rotate: &Rotate, origin: Origin) -> StoreResult<RotatedIn> {
     let rows = find(writing, rotate)?;
     let found =
@@ -46,22 +47,32 @@ pub(super) fn rotate(writing: &Writing<'_>, rotate: &Rotate, origin: Origin) -> 
         Decision::Refused(refusal) => Ok(RotatedIn::Refused(refusal)),
         Decision::Replayed(replay) => replayed(writing, &rows, replay, origin),
         Decision::Rotated { family, successor } => {
+            note_access_lifetime(writing, rotate)?;
             families::advance(writing, &family, rows.family.generation)?;
-            state::note_access_lifetime(writing, rotate.lifetimes.access_token)?;
             writing.rotated();
             Ok(RotatedIn::Rotated(Box::new(granted(rows, writing.now)), successor))
         }
         Decision::Reissued { family, successor, recurring } => {
-            families::count_reissue(writing, &family)?;
-            state::note_access_lifetime(writing, rotate.lifetimes.access_token)?;
             if recurring {
+                writing.guard()?;
                 let record = Record::new(EventKind::RetriesRecurring, origin);
                 let detail = "retries in three generations in a row: perhaps two hold one refresh token";
                 record.account(rows.account.id).session(rows.session.id).detail(detail).write(writing)?;
             }
+            note_access_lifetime(writing, rotate)?;
+            families::count_reissue(writing, &family)?;
             Ok(RotatedIn::Reissued(Box::new(granted(rows, writing.now)), successor))
         }
     }
+}
+
+fn note_access_lifetime(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<()> {
+    let lifetime = rotate.lifetimes.access_token;
+    if state::is_longer(writing, lifetime) {
+        writing.guard()?;
+        state::note_access_lifetime(writing, lifetime)?;
+    }
+    Ok(())
 }
 
 fn find(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<Option<Rows>> {
@@ -76,6 +87,7 @@ fn find(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<Option<Rows>> {
 }
 
 fn replayed(writing: &Writing<'_>, rows: &Rows, replay: Replay, origin: Origin) -> StoreResult<RotatedIn> {
+    writing.guard()?;
     let record = Record::new(EventKind::RefreshReplayed, origin).detail(replay.as_str());
     let position = ending::end_with(writing, rows.account.id, rows.session.id, EndReason::Replayed, record)?;
     Ok(RotatedIn::Replayed(replay, position))

@@ -84,7 +84,7 @@ impl Store for SqliteStore {
     }
 
     async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
-        self.writer.run(move |writing| rotation::rotate(writing, &rotate, origin)).await
+        self.writer.run_unguarded(move |writing| rotation::rotate(writing, &rotate, origin)).await
     }
 
     async fn session_account(&self, session: SessionId) -> StoreResult<Result<SessionAccount, AccessDenied>> {

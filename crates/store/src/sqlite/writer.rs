@@ -35,9 +35,20 @@ pub(super) struct Writing<'c> {
     pub(super) longest_access_lifetime: i64,
     feed_seq: Cell<Option<u64>>,
     rotated: Cell<bool>,
+    /// Whether what the verb has done can be taken back without what its neighbours did.
+    guarded: Cell<bool>,
 }
 
 impl Writing<'_> {
+    /// To be called before the first of several statements that write, by a verb that is run [`unguarded`](Writer::run_unguarded).
+    pub(super) fn guard(&self) -> StoreResult<()> {
+        if !self.guarded.get() {
+            execute(self.connection, "SAVEPOINT job", [])?;
+            self.guarded.set(true);
+        }
+        Ok(())
+    }
+
     /// To be called by whatever takes a number of the feed.
     pub(super) fn feed_moved(&self, seq: u64) {
         self.feed_seq.set(Some(seq));
@@ -87,8 +98,26 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
     {
+        self.submit(work, true).await
+    }
+
+    /// The same for a verb that mostly writes one statement, after all that can fail: it leaves nothing to be taken back. Where it
+    /// writes more, it has to ask for the [`guard`](Writing::guard) first.
+    pub(super) async fn run_unguarded<T, F>(&self, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
+    {
+        self.submit(work, false).await
+    }
+
+    async fn submit<T, F>(&self, work: F, guarded: bool) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Job(Box::new(Pending { work: Some(work), result: None, reply })))?;
+        self.send(Message::Job(Box::new(Pending { work: Some(work), guarded, result: None, reply })))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -121,6 +150,8 @@ fn closed() -> StoreError {
 }
 
 trait Job: Send {
+    /// Whether it is to be guarded from its beginning.
+    fn guarded(&self) -> bool;
     /// Does the work; `true` where it is to be committed.
     fn run(&mut self, writing: &Writing<'_>) -> bool;
     /// Tells the caller, `failed` being why the transaction could not be committed.
@@ -129,6 +160,7 @@ trait Job: Send {
 
 struct Pending<T, F> {
     work: Option<F>,
+    guarded: bool,
     result: Option<StoreResult<T>>,
     reply: oneshot::Sender<StoreResult<T>>,
 }
@@ -138,6 +170,10 @@ where
     T: Send,
     F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send,
 {
+    fn guarded(&self) -> bool {
+        self.guarded
+    }
+
     fn run(&mut self, writing: &Writing<'_>) -> bool {
         let Some(work) = self.work.take() else {
             return false;
@@ -258,7 +294,7 @@ impl Thread {
         let longest_access_lifetime = state::longest_access_lifetime(&self.connection)?;
         let mut done = Done::default();
         for job in jobs {
-            self.within_savepoint(job.as_mut(), longest_access_lifetime, &mut done)?;
+            self.run(job.as_mut(), longest_access_lifetime, &mut done)?;
         }
         if !done.changed {
             execute(&self.connection, "ROLLBACK", [])?;
@@ -272,20 +308,25 @@ impl Thread {
     }
 
     /// A job that fails takes back what it did, and not what its neighbours did.
-    fn within_savepoint(&self, job: &mut dyn Job, longest_access_lifetime: i64, done: &mut Done) -> StoreResult<()> {
+    fn run(&self, job: &mut dyn Job, longest_access_lifetime: i64, done: &mut Done) -> StoreResult<()> {
         let connection = &self.connection;
-        execute(connection, "SAVEPOINT job", [])?;
         let changes = connection.total_changes();
         let now = self.clock.now();
-        let (feed_seq, rotated) = (Cell::new(None), Cell::new(false));
-        let writing = Writing { connection, now, longest_access_lifetime, feed_seq, rotated };
+        let (feed_seq, rotated, guarded) = (Cell::new(None), Cell::new(false), Cell::new(false));
+        let writing = Writing { connection, now, longest_access_lifetime, feed_seq, rotated, guarded };
+        if job.guarded() {
+            writing.guard()?;
+        }
         let kept = catch_unwind(AssertUnwindSafe(|| job.run(&writing))).unwrap_or_else(|_| {
             tracing::error!("a verb panicked; it was rolled back");
             false
         });
+        let changed = connection.total_changes() != changes;
         if kept {
-            execute(connection, "RELEASE job", [])?;
-            done.changed |= connection.total_changes() != changes;
+            if writing.guarded.get() {
+                execute(connection, "RELEASE job", [])?;
+            }
+            done.changed |= changed;
             done.feed_seq = writing.feed_seq.get().or(done.feed_seq);
             done.rotated |= writing.rotated.get();
             return Ok(());
@@ -294,8 +335,12 @@ impl Thread {
             // A full disk or a failing one: SQLite has rolled back everything by itself.
             return Err(StoreError::Unavailable("the database rolled back the whole transaction".to_owned()));
         }
-        execute(connection, "ROLLBACK TO job", [])?;
-        execute(connection, "RELEASE job", [])?;
+        if writing.guarded.get() {
+            execute(connection, "ROLLBACK TO job", [])?;
+            execute(connection, "RELEASE job", [])?;
+        } else if changed {
+            return Err(StoreError::Internal("a verb failed after it had written, without a guard".to_owned()));
+        }
         Ok(())
     }
 }

@@ -9,10 +9,11 @@ use rusqlite::StatementStatus;
 use tokio::task::JoinSet;
 
 use super::{Place, id, new_account, register, rotate, sign_in};
-use crate::Store as _;
 use crate::error::StoreError;
+use crate::sqlite::writer::Writing;
 use crate::sqlite::{SqliteStore, accounts, rotation};
 use crate::verbs::{Registered, RotatedIn};
+use crate::{Store as _, StoreResult};
 
 /// Holds the writer up, so that what is sent meanwhile shares one transaction.
 async fn hold_up(store: &Arc<SqliteStore>) -> (Sender<()>, JoinSet<()>) {
@@ -72,6 +73,62 @@ async fn a_verb_that_fails_or_panics_takes_only_itself_back() {
     assert_eq!(place.count("SELECT count(*) FROM events"), 11);
     assert_eq!(place.commit_seq(), before + 1, "they shared a transaction");
     register(&store, 2).await;
+}
+
+/// What becomes of an account whose verb shares a transaction with `work`, which is not guarded, and of the account of `work`.
+async fn beside_unguarded(
+    work: impl FnOnce(&Writing<'_>) -> StoreResult<()> + Send + 'static,
+) -> (StoreResult<()>, StoreResult<Registered>, [bool; 2]) {
+    let place = Place::new();
+    let store = Arc::new(place.open());
+    let (go_on, held) = hold_up(&store).await;
+    let mut neighbour =
+        Box::pin(store.writer.run(|writing| accounts::register(writing, new_account(1), Origin::SERVER)));
+    let mut unguarded = Box::pin(store.writer.run_unguarded(work));
+    assert!(poll_once(&mut neighbour).is_none() && poll_once(&mut unguarded).is_none(), "they wait in the queue");
+    go_on.send(()).unwrap();
+    let (neighbour, unguarded) = (neighbour.await, unguarded.await);
+    held.join_all().await;
+    let found = [exists(&store, 1).await, exists(&store, 2).await];
+    register(&store, 3).await;
+    (unguarded, neighbour, found)
+}
+
+fn on_purpose() -> StoreError {
+    StoreError::Internal("on purpose".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_without_a_guard_harms_nobody_where_it_fails_before_it_writes() {
+    let (unguarded, neighbour, found) = beside_unguarded(|_| Err(on_purpose())).await;
+    assert!(matches!(unguarded, Err(StoreError::Internal(text)) if text == "on purpose"));
+    assert!(matches!(neighbour, Ok(Registered::Done(_))));
+    assert_eq!(found, [true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_that_asks_for_a_guard_takes_only_itself_back() {
+    let (unguarded, neighbour, found) = beside_unguarded(|writing| {
+        writing.guard()?;
+        writing.guard()?;
+        accounts::register(writing, new_account(2), Origin::SERVER)?;
+        Err(on_purpose())
+    })
+    .await;
+    assert!(unguarded.is_err() && matches!(neighbour, Ok(Registered::Done(_))));
+    assert_eq!(found, [true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_verb_without_a_guard_leaves_half_done_is_never_committed() {
+    let (unguarded, neighbour, found) = beside_unguarded(|writing| {
+        accounts::register(writing, new_account(2), Origin::SERVER)?;
+        Err(on_purpose())
+    })
+    .await;
+    assert!(unguarded.is_err());
+    assert!(matches!(neighbour, Err(StoreError::Internal(text)) if text.contains("without a guard")));
+    assert_eq!(found, [false, false]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
