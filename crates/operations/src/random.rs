@@ -5,13 +5,15 @@ use uuid::Uuid;
 
 /// `N` bytes from the system's generator.
 ///
+/// Not from that of aws-lc, which gathers entropy of its own for some 25 ms when it is first used: no start has to wait for that.
+///
 /// # Panics
 /// Where the operating system has no randomness to give: nothing this program does would be safe then.
 #[expect(clippy::disallowed_methods, reason = "the one place where operations draw randomness")]
 #[expect(clippy::expect_used, reason = "without randomness every further step would be unsafe")]
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
     bytes
 }
 

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 #[expect(clippy::disallowed_methods, reason = "the one place where the store draws randomness")]
 pub(crate) fn id() -> StoreResult<Uuid> {
     let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes)
+    getrandom::fill(&mut bytes)
         .map_err(|_| StoreError::Internal("the operating system has no randomness to give".to_owned()))?;
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }

@@ -22,7 +22,7 @@ pub use audience::{Audience, InvalidAudience, MAX_AUDIENCES};
 pub use claims::AccessClaims;
 pub use error::{KeyError, SignError, VerifyError};
 pub use key_set::{KeySet, MAX_KEYS};
-pub use signing_key::SigningKey;
+pub use signing_key::{SigningKey, gather_entropy};
 pub use verify::{Expected, MAX_LEEWAY_SECONDS, verify};
 pub use verifying_key::VerifyingKey;
 

@@ -210,6 +210,18 @@ impl SigningKey {
     }
 }
 
+/// Lets the cryptographic library gather its first entropy, for some 25 ms, so that the first signature has not to wait for it.
+///
+/// # Errors
+/// [`KeyError`], where the operating system has none to give.
+///
+/// ```
+/// std::thread::spawn(countersign_token::gather_entropy);
+/// ```
+pub fn gather_entropy() -> Result<(), KeyError> {
+    random_secret().map(drop)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "keys are made here and nowhere else, from the library that makes the others"
