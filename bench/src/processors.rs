@@ -21,7 +21,7 @@ thread_local! {
     static KEPT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A worker for each processor, kept there as Countersign keeps its own.
+/// Keeps each worker at a processor, as Countersign does where no quota allows it fewer than there are.
 pub(crate) fn keep_workers_apart(builder: &mut Builder) {
     let next = AtomicUsize::new(0);
     // Only workers park.

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 /// `N` bytes from the system's generator.
 ///
-/// Not from that of aws-lc, which gathers entropy of its own for some 25 ms when it is first used: no start has to wait for that.
+/// Not from that of aws-lc, which gathers entropy of its own for some 25 ms when it is first used: a start that makes no keys need not
+/// wait for that.
 ///
 /// # Panics
 /// Where the operating system has no randomness to give: nothing this program does would be safe then.

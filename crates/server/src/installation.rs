@@ -17,7 +17,7 @@ use countersign_operations::throttles::UNDER_WAY;
 use countersign_operations::{KeyEncryptionKey, Operations, StartError, upkeep};
 use countersign_store::database::{Database, OpenMode};
 use countersign_store::{Clock, Store, StoreError};
-use countersign_token::{Algorithm, Audience, InvalidAudience};
+use countersign_token::{Algorithm, Audience, InvalidAudience, gather_entropy};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
@@ -106,6 +106,8 @@ impl Countersign {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(loaded: Loaded) -> Result<Self, OpenError> {
+        // Whoever signs first would wait for it. Where no thread can be had, they do.
+        let _ = std::thread::Builder::new().name("entropy".to_owned()).spawn(gather_entropy);
         let algorithm = loaded.settings.signing_algorithm;
         let store = open_database(&loaded.settings.database(), OpenMode::Serve).await?;
         let mut opened = Self::over(store, loaded, algorithm).await?;

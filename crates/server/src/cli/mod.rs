@@ -24,7 +24,6 @@ use std::sync::Arc;
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use countersign_store::Store;
 use countersign_store::database::{Database, OpenMode, SchemaVersion};
-use countersign_token::gather_entropy;
 
 use self::failure::{Exit, Failure};
 use self::output::{Console, Format};
@@ -248,11 +247,7 @@ fn run(cli: Cli, environment: &Environment, out: &mut dyn Write, err: &mut dyn W
 fn drive(call: &mut Call<'_>, command: Command) -> Result<(), Failure> {
     serve::arm_fail_points(call.environment)?;
     let runtime = match command {
-        Command::Serve => {
-            // Whoever signs first would wait for it.
-            std::thread::spawn(gather_entropy);
-            runtime::serving()
-        }
+        Command::Serve => runtime::serving(),
         _ => runtime::alone(),
     };
     runtime.map_err(Failure::failed)?.block_on(dispatch(call, command))

@@ -41,7 +41,6 @@ mod processors {
         }
         let next = AtomicUsize::new(0);
         builder
-            .worker_threads(places.len())
             // A thread starts where the one was kept that started it.
             .on_thread_start(move || {
                 let _ = sched_setaffinity(None, &all);

@@ -35,18 +35,29 @@ pub(super) struct Writing<'c> {
     pub(super) longest_access_lifetime: i64,
     feed_seq: Cell<Option<u64>>,
     rotated: Cell<bool>,
-    /// Whether what the verb has done can be taken back without what its neighbours did.
+    /// The changes of the connection before the verb.
+    changes_before: u64,
+    /// Whether what the verb does can be taken back without what its neighbours did.
     guarded: Cell<bool>,
 }
 
 impl Writing<'_> {
     /// To be called before the first of several statements that write, by a verb that is run [`unguarded`](Writer::run_unguarded).
+    /// Afterwards it is too late: what was written before could not be taken back.
     pub(super) fn guard(&self) -> StoreResult<()> {
-        if !self.guarded.get() {
-            execute(self.connection, "SAVEPOINT job", [])?;
-            self.guarded.set(true);
+        if self.guarded.get() {
+            return Ok(());
         }
+        if self.has_changed() {
+            return Err(StoreError::Internal("a verb asked for its guard after it had written".to_owned()));
+        }
+        execute(self.connection, "SAVEPOINT job", [])?;
+        self.guarded.set(true);
         Ok(())
+    }
+
+    fn has_changed(&self) -> bool {
+        self.connection.total_changes() != self.changes_before
     }
 
     /// To be called by whatever takes a number of the feed.
@@ -111,13 +122,14 @@ impl Writer {
         self.submit(work, false).await
     }
 
-    async fn submit<T, F>(&self, work: F, guarded: bool) -> StoreResult<T>
+    async fn submit<T, F>(&self, work: F, guarded_from_the_start: bool) -> StoreResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Job(Box::new(Pending { work: Some(work), guarded, result: None, reply })))?;
+        let work = Some(work);
+        self.send(Message::Job(Box::new(Pending { work, guarded_from_the_start, result: None, reply })))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -151,7 +163,7 @@ fn closed() -> StoreError {
 
 trait Job: Send {
     /// Whether it is to be guarded from its beginning.
-    fn guarded(&self) -> bool;
+    fn guarded_from_the_start(&self) -> bool;
     /// Does the work; `true` where it is to be committed.
     fn run(&mut self, writing: &Writing<'_>) -> bool;
     /// Tells the caller, `failed` being why the transaction could not be committed.
@@ -160,7 +172,7 @@ trait Job: Send {
 
 struct Pending<T, F> {
     work: Option<F>,
-    guarded: bool,
+    guarded_from_the_start: bool,
     result: Option<StoreResult<T>>,
     reply: oneshot::Sender<StoreResult<T>>,
 }
@@ -170,8 +182,8 @@ where
     T: Send,
     F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send,
 {
-    fn guarded(&self) -> bool {
-        self.guarded
+    fn guarded_from_the_start(&self) -> bool {
+        self.guarded_from_the_start
     }
 
     fn run(&mut self, writing: &Writing<'_>) -> bool {
@@ -294,7 +306,7 @@ impl Thread {
         let longest_access_lifetime = state::longest_access_lifetime(&self.connection)?;
         let mut done = Done::default();
         for job in jobs {
-            self.run(job.as_mut(), longest_access_lifetime, &mut done)?;
+            self.attempt(job.as_mut(), longest_access_lifetime, &mut done)?;
         }
         if !done.changed {
             execute(&self.connection, "ROLLBACK", [])?;
@@ -307,39 +319,39 @@ impl Thread {
         Ok(done)
     }
 
-    /// A job that fails takes back what it did, and not what its neighbours did.
-    fn run(&self, job: &mut dyn Job, longest_access_lifetime: i64, done: &mut Done) -> StoreResult<()> {
+    /// A job that fails takes back what it did, and not what its neighbours did. One that had written without a guard takes all of them
+    /// with it: nothing half done may be committed.
+    fn attempt(&self, job: &mut dyn Job, longest_access_lifetime: i64, done: &mut Done) -> StoreResult<()> {
         let connection = &self.connection;
-        let changes = connection.total_changes();
+        let changes_before = connection.total_changes();
         let now = self.clock.now();
         let (feed_seq, rotated, guarded) = (Cell::new(None), Cell::new(false), Cell::new(false));
-        let writing = Writing { connection, now, longest_access_lifetime, feed_seq, rotated, guarded };
-        if job.guarded() {
+        let writing = Writing { connection, now, longest_access_lifetime, feed_seq, rotated, changes_before, guarded };
+        if job.guarded_from_the_start() {
             writing.guard()?;
         }
         let kept = catch_unwind(AssertUnwindSafe(|| job.run(&writing))).unwrap_or_else(|_| {
-            tracing::error!("a verb panicked; it was rolled back");
+            tracing::error!("a verb panicked; nothing of it is kept");
             false
         });
-        let changed = connection.total_changes() != changes;
-        if kept {
-            if writing.guarded.get() {
-                execute(connection, "RELEASE job", [])?;
-            }
-            done.changed |= changed;
-            done.feed_seq = writing.feed_seq.get().or(done.feed_seq);
-            done.rotated |= writing.rotated.get();
-            return Ok(());
-        }
         if connection.is_autocommit() {
             // A full disk or a failing one: SQLite has rolled back everything by itself.
             return Err(StoreError::Unavailable("the database rolled back the whole transaction".to_owned()));
         }
-        if writing.guarded.get() {
-            execute(connection, "ROLLBACK TO job", [])?;
-            execute(connection, "RELEASE job", [])?;
-        } else if changed {
+        let guarded = writing.guarded.get();
+        if !kept && !guarded && writing.has_changed() {
             return Err(StoreError::Internal("a verb failed after it had written, without a guard".to_owned()));
+        }
+        if !kept && guarded {
+            execute(connection, "ROLLBACK TO job", [])?;
+        }
+        if guarded {
+            execute(connection, "RELEASE job", [])?;
+        }
+        if kept {
+            done.changed |= writing.has_changed();
+            done.feed_seq = writing.feed_seq.get().or(done.feed_seq);
+            done.rotated |= writing.rotated.get();
         }
         Ok(())
     }

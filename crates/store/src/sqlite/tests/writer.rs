@@ -132,6 +132,18 @@ async fn what_a_verb_without_a_guard_leaves_half_done_is_never_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guard_that_comes_too_late_is_none() {
+    let (unguarded, neighbour, found) = beside_unguarded(|writing| {
+        accounts::register(writing, new_account(2), Origin::SERVER)?;
+        writing.guard()
+    })
+    .await;
+    assert!(matches!(unguarded, Err(StoreError::Internal(text)) if text.contains("asked for its guard")));
+    assert!(matches!(neighbour, Err(StoreError::Internal(text)) if text.contains("without a guard")));
+    assert_eq!(found, [false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_together_is_committed_together() {
     let place = Place::new();
     let store = Arc::new(place.open());
