@@ -7,6 +7,7 @@ mod ending;
 mod events;
 mod failures;
 mod families;
+mod keeper;
 mod keys;
 mod log;
 mod migrate;

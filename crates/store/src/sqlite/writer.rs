@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
 
 use countersign_core::time::Millis;
 use rusqlite::Connection;
@@ -12,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
+use crate::sqlite::keeper::Keeper;
 use crate::sqlite::log::Log;
 use crate::sqlite::rows::execute;
 use crate::sqlite::state;
@@ -22,8 +22,6 @@ use crate::{Clock, StoreResult};
 const QUEUE: usize = 4096;
 /// How many jobs share a transaction at the most.
 const BATCH: usize = 256;
-/// How far the witness may be behind.
-const WITNESS_DELAY: Duration = Duration::from_secs(1);
 
 /// What a verb has while it writes.
 pub(super) struct Writing<'c> {
@@ -94,7 +92,7 @@ impl Writer {
         witnessed: bool,
     ) -> StoreResult<(Self, JoinHandle<()>)> {
         let (queue, messages) = sync_channel(QUEUE);
-        let keeper = Keeper { witness, keeps: witnessed, behind_since: None };
+        let keeper = Keeper::new(witness, witnessed);
         let thread = Thread { connection, log, clock, feed, keeper };
         let handle = Builder::new()
             .name("store-writer".to_owned())
@@ -353,54 +351,6 @@ impl Thread {
             done.feed_seq = writing.feed_seq.get().or(done.feed_seq);
             done.rotated |= writing.rotated.get();
         }
-        Ok(())
-    }
-}
-
-/// Keeps the witness not far behind, and never ahead.
-struct Keeper {
-    witness: Witness,
-    keeps: bool,
-    behind_since: Option<Instant>,
-}
-
-impl Keeper {
-    fn fell_behind(&mut self) {
-        if self.keeps && self.behind_since.is_none() {
-            self.behind_since = Some(Instant::now());
-        }
-    }
-
-    fn due_in(&self) -> Option<Duration> {
-        self.behind_since.map(|since| WITNESS_DELAY.saturating_sub(since.elapsed()))
-    }
-
-    fn follow_if_due(&mut self, connection: &Connection) {
-        if self.due_in().is_some_and(|wait| wait.is_zero()) {
-            self.follow(connection);
-        }
-    }
-
-    fn follow_at_last(&mut self, connection: &Connection) {
-        if self.behind_since.is_some() {
-            self.follow(connection);
-        }
-    }
-
-    fn follow(&mut self, connection: &Connection) {
-        match self.witness.follow(connection) {
-            Ok(()) => self.behind_since = None,
-            Err(error) => {
-                tracing::warn!(%error, "could not write the witness file; it will be tried again");
-                self.behind_since = Some(Instant::now());
-            }
-        }
-    }
-
-    fn start(&mut self, connection: &Connection) -> StoreResult<()> {
-        self.witness.follow(connection)?;
-        self.keeps = true;
-        self.behind_since = None;
         Ok(())
     }
 }
