@@ -47,7 +47,7 @@ pub(super) fn rotate(writing: &Writing<'_>, rotate: &Rotate, origin: Origin) -> 
         Decision::Refused(refusal) => Ok(RotatedIn::Refused(refusal)),
         Decision::Replayed(replay) => replayed(writing, &rows, replay, origin),
         Decision::Rotated { family, successor } => {
-            note_access_lifetime(writing, rotate)?;
+            state::note_access_lifetime(writing, rotate.lifetimes.access_token)?;
             families::advance(writing, &family, rows.family.generation)?;
             writing.rotated();
             Ok(RotatedIn::Rotated(Box::new(granted(rows, writing.now)), successor))
@@ -59,20 +59,11 @@ pub(super) fn rotate(writing: &Writing<'_>, rotate: &Rotate, origin: Origin) -> 
                 let detail = "retries in three generations in a row: perhaps two hold one refresh token";
                 record.account(rows.account.id).session(rows.session.id).detail(detail).write(writing)?;
             }
-            note_access_lifetime(writing, rotate)?;
+            state::note_access_lifetime(writing, rotate.lifetimes.access_token)?;
             families::count_reissue(writing, &family)?;
             Ok(RotatedIn::Reissued(Box::new(granted(rows, writing.now)), successor))
         }
     }
-}
-
-fn note_access_lifetime(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<()> {
-    let lifetime = rotate.lifetimes.access_token;
-    if state::is_longer(writing, lifetime) {
-        writing.guard()?;
-        state::note_access_lifetime(writing, lifetime)?;
-    }
-    Ok(())
 }
 
 fn find(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<Option<Rows>> {

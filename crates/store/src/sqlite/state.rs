@@ -76,21 +76,15 @@ pub(super) fn last_access_expiry(writing: &Writing<'_>) -> StoreResult<Millis> {
 
 /// Remembers a lifetime of access tokens where it is the longest so far.
 pub(super) fn note_access_lifetime(writing: &Writing<'_>, lifetime: Duration) -> StoreResult<()> {
-    if !is_longer(writing, lifetime) {
+    let milliseconds = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    if milliseconds <= writing.longest_access_lifetime {
         return Ok(());
     }
+    // Whoever notes it goes on and writes.
+    writing.guard()?;
     let sql = "UPDATE auth_state SET longest_access_lifetime = ?1 WHERE longest_access_lifetime < ?1";
-    execute(writing.connection, sql, [milliseconds(lifetime)])?;
+    execute(writing.connection, sql, [milliseconds])?;
     Ok(())
-}
-
-/// Whether access tokens never lived for so long.
-pub(super) fn is_longer(writing: &Writing<'_>, lifetime: Duration) -> bool {
-    milliseconds(lifetime) > writing.longest_access_lifetime
-}
-
-fn milliseconds(lifetime: Duration) -> i64 {
-    i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Fails where nothing can be written. Nothing is changed, so nothing has to be committed for whoever
