@@ -38,16 +38,16 @@ impl Operations {
         let claims = AccessClaims {
             iss: self.policy.issuer.clone(),
             aud: self.policy.audience.clone(),
-            sub: granted.account.id.as_uuid(),
+            sub: granted.subject.id.as_uuid(),
             client_id: granted.client.as_str().to_owned(),
             iat: issued,
             exp: expires,
             jti: random::id(granted.now),
             nbf: None,
             sid: granted.session.as_uuid(),
-            name: granted.account.username.as_str().to_owned(),
-            roles: granted.account.roles.iter().map(str::to_owned).collect(),
-            ver: [granted.global_epoch.get(), granted.account.claims_version.get()],
+            name: granted.subject.username.clone(),
+            roles: granted.subject.roles.iter().map(str::to_owned).collect(),
+            ver: [granted.global_epoch.get(), granted.subject.claims_version.get()],
         };
         Ok(TokenPair {
             access_token: Zeroizing::new(keys.signing.sign(&claims)?),

@@ -13,7 +13,9 @@ use countersign_core::keys::StoredKey;
 use countersign_core::roles::Roles;
 use countersign_core::time::Millis;
 
-pub use sessions::{AccessDenied, Begin, Begun, Ended, Granted, ListedSession, Rotate, RotatedIn, SessionAccount};
+pub use sessions::{
+    AccessDenied, Begin, Begun, Ended, Granted, ListedSession, Rotate, RotatedIn, SessionAccount, Subject,
+};
 pub use throttles::{Bucket, Charge};
 
 /// How much longer than the longest access token the feed keeps a revocation of many. Where several write at once, a refresh that read

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use countersign_core::accounts::Account;
 use countersign_core::events::{EventKind, Origin};
 use countersign_core::ids::FamilyId;
 use countersign_core::sessions::refresh_token::RefreshToken;
@@ -17,10 +16,10 @@ use crate::postgres::connection::Connection;
 use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
 use crate::postgres::families::Advance;
-use crate::postgres::rows::{account_columns, all, family_columns, params, session_columns, standing_columns};
+use crate::postgres::rows::{all, family_columns, params, session_columns, standing_columns, subject_columns};
 use crate::postgres::writing::Writing;
 use crate::postgres::{ending, state};
-use crate::verbs::{FeedPosition, Granted, Rotate, RotatedIn};
+use crate::verbs::{FeedPosition, Granted, Rotate, RotatedIn, Subject};
 
 const LOCK: &str = "SELECT id FROM countersign.families WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
 const LOCK_WHAT_IS_FREE: &str =
@@ -34,7 +33,7 @@ const READ: &str = concat!(
     ", ",
     standing_columns!(),
     ", ",
-    account_columns!(),
+    subject_columns!(),
     " FROM countersign.families f JOIN countersign.sessions s ON s.id = f.session \
      JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g WHERE f.id = ANY($1)"
 );
@@ -43,7 +42,7 @@ struct Rows {
     family: Family,
     session: Session,
     standing: Standing,
-    account: Account,
+    subject: Subject,
     /// The generation in the database.
     seen: u32,
     changed: bool,
@@ -150,12 +149,12 @@ pub(super) async fn rotate_in_turn(
 async fn recurs(writing: &Writing, rows: &Rows, origin: Origin) -> Outcome<()> {
     let detail = "retries in three generations in a row: perhaps two hold one refresh token";
     let record = Record::new(EventKind::RetriesRecurring, origin).detail(detail);
-    record.account(rows.account.id).session(rows.session.id).write(writing).await
+    record.account(rows.subject.id).session(rows.session.id).write(writing).await
 }
 
 async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin) -> Outcome<FeedPosition> {
     let record = Record::new(EventKind::RefreshReplayed, origin).detail(replay.as_str());
-    ending::end_with(writing, rows.account.id, rows.session.id, EndReason::Replayed, record).await
+    ending::end_with(writing, rows.subject.id, rows.session.id, EndReason::Replayed, record).await
 }
 
 async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> Outcome<Families> {
@@ -167,8 +166,8 @@ async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> O
     let found = all(&found, |columns| {
         let family = columns.family()?;
         let (id, seen) = (family.id, family.generation);
-        let (session, standing, account) = (columns.session()?, columns.standing()?, columns.account()?);
-        Ok((id, Rows { family, session, standing, account, seen, changed: false }))
+        let (session, standing, subject) = (columns.session()?, columns.standing()?, columns.subject()?);
+        Ok((id, Rows { family, session, standing, subject, seen, changed: false }))
     })?;
     Ok(Families { locked, rows: found.into_iter().collect() })
 }
@@ -234,7 +233,7 @@ impl Rows {
 
     fn granted(&self, now: Millis) -> Granted {
         Granted {
-            account: self.account.clone(),
+            subject: self.subject.clone(),
             session: self.session.id,
             client: self.family.client.clone(),
             global_epoch: self.standing.epochs.global,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::error::{MovedError, StoreError};
 use crate::postgres::failures::Outcome;
-use crate::verbs::{FeedPosition, Reader};
+use crate::verbs::{FeedPosition, Reader, Subject};
 
 /// The time of the database, in milliseconds.
 macro_rules! database_time {
@@ -38,6 +38,12 @@ macro_rules! account_columns {
          a.created_at"
     };
 }
+/// The columns of [`Columns::subject`], of accounts named `a`.
+macro_rules! subject_columns {
+    () => {
+        "a.id, a.username, a.roles, a.claims_version"
+    };
+}
 /// The columns of [`Columns::session`], of a table named `s`.
 macro_rules! session_columns {
     () => {
@@ -52,7 +58,7 @@ macro_rules! family_columns {
          f.newer_generation, f.newer_at"
     };
 }
-pub(super) use {account_columns, database_time, family_columns, session_columns, standing_columns};
+pub(super) use {account_columns, database_time, family_columns, session_columns, standing_columns, subject_columns};
 
 /// A value that a statement can take, and what PostgreSQL calls its type.
 pub(super) trait Bound: ToSql + Sync {
@@ -204,6 +210,16 @@ impl<'r> Columns<'r> {
             claims_version: self.epoch()?,
             disabled_at: self.maybe_millis()?,
             created_at: self.millis()?,
+        })
+    }
+
+    /// See `subject_columns`.
+    pub(super) fn subject(&mut self) -> Outcome<Subject> {
+        Ok(Subject {
+            id: self.account_id()?,
+            username: self.value()?,
+            roles: self.roles()?,
+            claims_version: self.epoch()?,
         })
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn begin(writing: &Writing, begin: &Begin, origin: Origin) -> O
     let made_room = !ended.is_empty();
     let position = Record::write_all(writing, iter::once(record).chain(ended).collect()).await?;
     let granted = Granted {
-        account,
+        subject: account.into(),
         session: session.id,
         client: begin.client.clone(),
         global_epoch: standing.epochs.global,

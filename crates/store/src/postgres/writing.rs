@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_core::time::Millis;
-use futures_util::future::{join, try_join4};
+use futures_util::future::{join, try_join3};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -108,18 +108,16 @@ impl Base {
         connection: Connection,
         beginning: impl AsyncFnOnce(&Connection) -> Outcome<T>,
     ) -> Outcome<(Writing, FeedPosition, T)> {
-        const LANE: &str = "INSERT INTO countersign.lanes (node, lane, commit_seq) VALUES ($1, $2, 1) \
-                            ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq";
-        const STATE: &str = concat!(
-            "SELECT ",
+        const COUNT_AND_LOOK: &str = concat!(
+            "WITH counted AS (INSERT INTO countersign.lanes (node, lane, commit_seq) VALUES ($1, $2, 1) \
+             ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq) SELECT commit_seq, ",
             database_time!(),
             ", incarnation, feed_seq, global_epoch, longest_access_lifetime, moved_to, arriving IS NOT NULL \
-             FROM countersign.auth_state"
+             FROM counted CROSS JOIN countersign.auth_state"
         );
         let lane = self.node.lane();
         let before = self.node.position();
-        let count = connection.prepare(LANE, &[Type::UUID, Type::INT8]).await?;
-        let look = connection.prepare(STATE, &[]).await?;
+        let count_and_look = connection.prepare(COUNT_AND_LOOK, &[Type::UUID, Type::INT8]).await?;
         let mut writing = Writing {
             connection: Some(connection),
             base: Arc::clone(self),
@@ -136,9 +134,8 @@ impl Base {
         // One way there and back: the requests are sent in this order before the first answer comes.
         let connection = writing.connection()?;
         let begun = connection.batch(connection.begin());
-        let (counting, looking) = (connection.run(&count, lane), connection.run(&look, &[]));
-        let answers = try_join4(begun, counting, looking, beginning(connection)).await;
-        let (_, counted, found, found_at_once) = match answers {
+        let answers = try_join3(begun, connection.run(&count_and_look, lane), beginning(connection)).await;
+        let (_, found, found_at_once) = match answers {
             // Nothing else is locked so far. Another lane may be free.
             Err(Fault::Held(error)) => {
                 writing.lane.rest();
@@ -146,11 +143,10 @@ impl Base {
             }
             answers => answers?,
         };
-        let counted = first(&counted, |columns| columns.counter())?.ok_or_else(|| corrupt("a count gave no row"))?;
-        let (time, state, moved) = first(&found, |columns| {
-            let time = columns.millis()?;
+        let (counted, time, state, moved) = first(&found, |columns| {
+            let (counted, time) = (columns.counter()?, columns.millis()?);
             let state = State { position: columns.position()?, longest_access_lifetime: columns.value()? };
-            Ok((time, state, columns.moved()?))
+            Ok((counted, time, state, columns.moved()?))
         })?
         .ok_or_else(|| corrupt("auth_state is empty"))?;
         self.node.stays_unless(moved)?;

@@ -1,6 +1,5 @@
 //! Rotation: read the rows, ask the core, write what it says.
 
-use countersign_core::accounts::Account;
 use countersign_core::events::{EventKind, Origin};
 use countersign_core::sessions::rotation::{Decision, Found, Refusal, Replay, decide};
 use countersign_core::sessions::state::{EndReason, Family, Session, Standing};
@@ -8,10 +7,10 @@ use countersign_core::time::Millis;
 
 use crate::StoreResult;
 use crate::sqlite::events::Record;
-use crate::sqlite::rows::{account_columns, family_columns, one, session_columns, standing_columns};
+use crate::sqlite::rows::{family_columns, one, session_columns, standing_columns, subject_columns};
 use crate::sqlite::writer::Writing;
 use crate::sqlite::{ending, families, state};
-use crate::verbs::{Granted, Rotate, RotatedIn};
+use crate::verbs::{Granted, Rotate, RotatedIn, Subject};
 
 /// Everything that a rotation has to know.
 pub(super) const FIND: &str = concat!(
@@ -22,7 +21,7 @@ pub(super) const FIND: &str = concat!(
     ", ",
     standing_columns!(),
     ", ",
-    account_columns!(),
+    subject_columns!(),
     " FROM families f JOIN sessions s ON s.id = f.session JOIN accounts a ON a.id = s.account, auth_state g ",
     "WHERE f.id = ?1"
 );
@@ -31,7 +30,7 @@ struct Rows {
     family: Family,
     session: Session,
     standing: Standing,
-    account: Account,
+    subject: Subject,
 }
 
 /// To be run without a guard: it asks for one where it writes more than one statement.
@@ -57,7 +56,7 @@ pub(super) fn rotate(writing: &Writing<'_>, rotate: &Rotate, origin: Origin) -> 
                 writing.guard()?;
                 let record = Record::new(EventKind::RetriesRecurring, origin);
                 let detail = "retries in three generations in a row: perhaps two hold one refresh token";
-                record.account(rows.account.id).session(rows.session.id).detail(detail).write(writing)?;
+                record.account(rows.subject.id).session(rows.session.id).detail(detail).write(writing)?;
             }
             state::note_access_lifetime(writing, rotate.lifetimes.access_token)?;
             families::count_reissue(writing, &family)?;
@@ -72,7 +71,7 @@ fn find(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<Option<Rows>> {
             family: columns.family()?,
             session: columns.session()?,
             standing: columns.standing()?,
-            account: columns.account()?,
+            subject: columns.subject()?,
         })
     })
 }
@@ -80,13 +79,13 @@ fn find(writing: &Writing<'_>, rotate: &Rotate) -> StoreResult<Option<Rows>> {
 fn replayed(writing: &Writing<'_>, rows: &Rows, replay: Replay, origin: Origin) -> StoreResult<RotatedIn> {
     writing.guard()?;
     let record = Record::new(EventKind::RefreshReplayed, origin).detail(replay.as_str());
-    let position = ending::end_with(writing, rows.account.id, rows.session.id, EndReason::Replayed, record)?;
+    let position = ending::end_with(writing, rows.subject.id, rows.session.id, EndReason::Replayed, record)?;
     Ok(RotatedIn::Replayed(replay, position))
 }
 
 fn granted(rows: Rows, now: Millis) -> Granted {
     Granted {
-        account: rows.account,
+        subject: rows.subject,
         session: rows.session.id,
         client: rows.family.client,
         global_epoch: rows.standing.epochs.global,

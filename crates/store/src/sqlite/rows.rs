@@ -16,7 +16,7 @@ use rusqlite::{Connection, Params, Row};
 
 use crate::StoreResult;
 use crate::error::StoreError;
-use crate::verbs::{FeedPosition, Reader};
+use crate::verbs::{FeedPosition, Reader, Subject};
 
 /// The columns of [`Columns::standing`], of accounts named `a` and auth_state named `g`.
 macro_rules! standing_columns {
@@ -33,6 +33,12 @@ macro_rules! account_columns {
          a.created_at"
     };
 }
+/// The columns of [`Columns::subject`], of accounts named `a`.
+macro_rules! subject_columns {
+    () => {
+        "a.id, a.username, a.roles, a.claims_version"
+    };
+}
 /// The columns of [`Columns::session`], of a table named `s`.
 macro_rules! session_columns {
     () => {
@@ -47,7 +53,7 @@ macro_rules! family_columns {
          f.newer_generation, f.newer_at"
     };
 }
-pub(super) use {account_columns, family_columns, session_columns};
+pub(super) use {account_columns, family_columns, session_columns, subject_columns};
 
 /// The first row that a statement gives, if any.
 pub(super) fn one<T>(
@@ -171,6 +177,16 @@ impl Columns<'_> {
             claims_version: self.epoch()?,
             disabled_at: self.maybe_millis()?,
             created_at: self.millis()?,
+        })
+    }
+
+    /// See `subject_columns`.
+    pub(super) fn subject(&mut self) -> StoreResult<Subject> {
+        Ok(Subject {
+            id: self.account_id()?,
+            username: self.value()?,
+            roles: self.roles()?,
+            claims_version: self.epoch()?,
         })
     }
 

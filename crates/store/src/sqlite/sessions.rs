@@ -76,7 +76,7 @@ pub(super) fn begin(writing: &Writing<'_>, begin: &Begin, origin: Origin) -> Sto
     let made_room = !ended.is_empty();
     let position = Record::write_all(writing, iter::once(record).chain(ended).collect())?;
     let granted = Granted {
-        account,
+        subject: account.into(),
         session: session.id,
         client: begin.client.clone(),
         global_epoch: standing.epochs.global,

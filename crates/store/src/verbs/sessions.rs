@@ -7,6 +7,7 @@ use std::time::Duration;
 use countersign_core::accounts::{Account, PasswordHash};
 use countersign_core::epochs::Epoch;
 use countersign_core::ids::{AccountId, ClientId, SessionId};
+use countersign_core::roles::Roles;
 use countersign_core::sessions::refresh_token::{Nonce, RefreshToken};
 use countersign_core::sessions::rotation::{Lifetimes, Presented, Refusal, Replay};
 use countersign_core::sessions::state::{Dead, EndReason};
@@ -79,8 +80,8 @@ pub enum RotatedIn {
 /// What an access token says about the session that it is minted for, read in the transaction that granted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// The account as it is now: its roles are never copied from an older token.
-    pub account: Account,
+    /// Whose it is.
+    pub subject: Subject,
     /// The session.
     pub session: SessionId,
     /// The client.
@@ -91,6 +92,26 @@ pub struct Granted {
     pub now: Millis,
     /// The absolute end of the session.
     pub session_expires_at: Millis,
+}
+
+/// What an access token says about an account (RFC 7519 §4.1.2), as it is now: its roles are never copied from an older token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The account.
+    pub id: AccountId,
+    /// The account's name.
+    pub username: String,
+    /// What it may do.
+    pub roles: Roles,
+    /// The epoch that its access tokens must have.
+    pub claims_version: Epoch,
+}
+
+impl From<Account> for Subject {
+    fn from(account: Account) -> Self {
+        let Account { id, username, roles, claims_version, .. } = account;
+        Self { id, username: username.as_str().to_owned(), roles, claims_version }
+    }
 }
 
 /// The account behind a live session.

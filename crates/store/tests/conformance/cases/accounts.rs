@@ -9,7 +9,7 @@ use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::roles::Roles;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::Dead;
-use countersign_store::verbs::{AccessDenied, NewAccount, REVOCATION_MARGIN, Registered, RotatedIn};
+use countersign_store::verbs::{AccessDenied, NewAccount, REVOCATION_MARGIN, Registered, RotatedIn, Subject};
 use tokio::task::JoinSet;
 
 use crate::harness::Harness;
@@ -117,7 +117,7 @@ pub(crate) async fn roles_change_claims_and_end_no_session<H: Harness>(world: Wo
     assert_eq!(event.detail.as_deref(), Some("from User to Admin, User"));
     assert_eq!(world.denied(signed_in.session).await, None);
     assert!(
-        matches!(world.rotate(&signed_in.token).await, RotatedIn::Rotated(granted, _) if granted.account == changed)
+        matches!(world.rotate(&signed_in.token).await, RotatedIn::Rotated(granted, _) if granted.subject == Subject::from(changed.clone()))
     );
 }
 

@@ -103,7 +103,7 @@ impl Model {
             born: Epochs { global, session: held.session_epoch },
         };
         let granted = Granted {
-            account: held.account.clone(),
+            subject: held.account.clone().into(),
             session: session.id,
             client: asked.client.clone(),
             global_epoch: global,
@@ -144,7 +144,7 @@ impl Model {
         let found = Found { family: &family, session: &session, standing: &standing };
         let account = self.held(session.account).account.clone();
         let granted = Box::new(Granted {
-            account: account.clone(),
+            subject: account.clone().into(),
             session: session.id,
             client: family.client.clone(),
             global_epoch: self.position.global_epoch,

@@ -42,12 +42,12 @@ pub(crate) async fn rotates_and_adds_no_row<H: Harness>(world: World<H>) {
         assert_eq!((successor.family, successor.generation), (token.family, generation));
         assert_eq!((granted.now, granted.session), (world.now(), begun.session));
         assert_eq!(granted.session_expires_at, begun.granted.session_expires_at);
-        assert_eq!((granted.account.clone(), granted.client), (begun.granted.account.clone(), ClientId::first_party()));
+        assert_eq!((granted.subject.clone(), granted.client), (begun.granted.subject.clone(), ClientId::first_party()));
         token = successor;
     }
     assert_eq!(world.events().await.len(), before, "a refresh is no event");
     assert_eq!(world.feed().await, []);
-    assert_eq!(world.store().sessions(begun.granted.account.id, 10).await.unwrap().len(), 1);
+    assert_eq!(world.store().sessions(begun.granted.subject.id, 10).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn a_retry_gets_the_same_successor<H: Harness>(world: World<H>) {
@@ -60,7 +60,7 @@ pub(crate) async fn a_retry_gets_the_same_successor<H: Harness>(world: World<H>)
     let third = world.successor(&successor).await;
     world.advance(Duration::from_secs(10));
     assert_eq!(reissued(world.rotate(&successor).await), third);
-    world.end(begun.granted.account.id, begun.session).await.unwrap();
+    world.end(begun.granted.subject.id, begun.session).await.unwrap();
     let expiry = world.now() + LIFETIMES.access_token;
     assert_eq!(world.feed().await[0].expires_at, expiry, "an access token came with the retry as well");
 }
@@ -71,7 +71,7 @@ pub(crate) async fn the_window_of_a_retry_ends_by_use_and_by_time<H: Harness>(wo
     world.successor(&second).await;
     assert_eq!(world.rotate(&begun.token).await, RotatedIn::Refused(Refusal::LateDuplicate));
 
-    let other = world.sign_in(begun.granted.account.id).await;
+    let other = world.sign_in(begun.granted.subject.id).await;
     world.successor(&other.token).await;
     world.advance(OVERLAP - Duration::from_millis(1));
     reissued(world.rotate(&other.token).await);
@@ -129,7 +129,7 @@ pub(crate) async fn a_duplicate_is_late_across_two_stretches<H: Harness>(world: 
 
 pub(crate) async fn a_replay_ends_the_session_and_tells_the_feed<H: Harness>(world: World<H>) {
     let begun = signed_in(&world).await;
-    let other = world.sign_in(begun.granted.account.id).await;
+    let other = world.sign_in(begun.granted.subject.id).await;
     let current = world.successor(&begun.token).await;
     world.advance(OVERLAP);
     let RotatedIn::Replayed(_, position) = world.rotate(&begun.token).await else {
@@ -140,7 +140,7 @@ pub(crate) async fn a_replay_ends_the_session_and_tells_the_feed<H: Harness>(wor
     assert_eq!(feed[0].expires_at, world.now() - OVERLAP + LIFETIMES.access_token);
     let event = world.last_event().await;
     assert_eq!((event.kind, event.session), (EventKind::RefreshReplayed, Some(begun.session)));
-    assert_eq!((event.account, event.origin), (Some(begun.granted.account.id), STRANGER));
+    assert_eq!((event.account, event.origin), (Some(begun.granted.subject.id), STRANGER));
     assert_eq!(event.detail.as_deref(), Some("after_overlap"));
     let dead = Dead::Ended(EndReason::Replayed);
     assert_eq!(world.denied(begun.session).await, Some(AccessDenied::Dead(dead)));
@@ -191,7 +191,7 @@ pub(crate) async fn refusals_change_nothing<H: Harness>(world: World<H>) {
 
 pub(crate) async fn roles_are_read_afresh<H: Harness>(world: World<H>) {
     let begun = signed_in(&world).await;
-    let id = begun.granted.account.id;
+    let id = begun.granted.subject.id;
     let token = world.successor(&begun.token).await;
     world.store().set_roles(id, Roles::admin(), STRANGER).await.unwrap();
     let account = world.store().account(id).await.unwrap().unwrap();
@@ -199,7 +199,7 @@ pub(crate) async fn roles_are_read_afresh<H: Harness>(world: World<H>) {
         let (RotatedIn::Reissued(granted, _) | RotatedIn::Rotated(granted, _)) = world.rotate(presented).await else {
             panic!("nobody is signed out");
         };
-        assert_eq!(granted.account, account);
+        assert_eq!(granted.subject, account.clone().into());
     }
 }
 

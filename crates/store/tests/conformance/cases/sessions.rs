@@ -18,7 +18,7 @@ pub(crate) async fn begins_with_an_event<H: Harness>(world: World<H>) {
     let alice = world.register("alice").await;
     let signed_in = world.sign_in(alice.id).await;
     let granted = signed_in.granted;
-    assert_eq!((granted.account.clone(), granted.session), (alice.clone(), signed_in.session));
+    assert_eq!((granted.subject.clone(), granted.session), (alice.clone().into(), signed_in.session));
     assert_eq!((granted.client, granted.now), (ClientId::first_party(), world.now()));
     assert_eq!(granted.session_expires_at, world.now() + SESSION_LIFETIME);
     assert_eq!(granted.global_epoch, world.store().feed_position().await.unwrap().global_epoch);
