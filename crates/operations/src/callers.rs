@@ -9,9 +9,10 @@ use countersign_core::roles::Role;
 use countersign_core::sessions::state::Dead;
 use countersign_store::StoreError;
 use countersign_store::verbs::AccessDenied;
-use countersign_token::{VerifyError, verify};
+use countersign_token::VerifyError;
 
 use crate::Operations;
+use crate::access_tokens::Doubt;
 
 /// The holder of a live session, as its account is now.
 #[derive(Clone, Debug)]
@@ -37,6 +38,15 @@ pub enum CallerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Doubt> for CallerError {
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Token(error) => Self::Token(error),
+            Doubt::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl Caller {
@@ -86,15 +96,7 @@ pub struct NotAdministrator;
 /// # Errors
 /// See [`CallerError`].
 pub async fn authenticate(operations: &Operations, access_token: &str) -> Result<Caller, CallerError> {
-    let now = operations.store.now().unix_seconds();
-    let expected = operations.policy.expected();
-    let claims = match verify(access_token, &operations.verifying_keys(), &expected, now) {
-        Err(VerifyError::UnknownKey) => {
-            operations.keys.renew(&*operations.store).await?;
-            verify(access_token, &operations.verifying_keys(), &expected, now)?
-        }
-        verified => verified?,
-    };
+    let claims = operations.claims(access_token).await?;
     let session = SessionId::new(claims.sid);
     let found = match operations.store.session_account(session).await? {
         Ok(found) => found,

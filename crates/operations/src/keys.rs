@@ -18,7 +18,8 @@ use countersign_store::{Store, StoreError};
 use countersign_token::{Algorithm, KeySet, MAX_LEEWAY_SECONDS, SigningKey};
 use tokio::sync::Mutex;
 
-use self::in_use::{Keys, Rows};
+pub(crate) use self::in_use::Keys;
+use self::in_use::Rows;
 use crate::callers::Administrator;
 use crate::policy::Policy;
 use crate::sealing::KeyEncryptionKey;

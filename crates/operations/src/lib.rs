@@ -3,6 +3,7 @@
 //! An operation checks who asks, calls one atomic verb of the store, and answers with a value or one of a few errors. It knows
 //! neither HTTP nor SQL. Everything shared by the operations of one process hangs on [`Operations`].
 
+mod access_tokens;
 pub mod accounts;
 pub mod callers;
 pub mod hashing;

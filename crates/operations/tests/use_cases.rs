@@ -334,6 +334,40 @@ async fn a_key_retires_in_its_time_though_the_database_is_away() {
 }
 
 #[tokio::test]
+async fn an_access_token_that_was_seen_before_is_judged_anew() {
+    let world = World::new().await;
+    world.register("alice").await;
+    let ask = async |token: &str| callers::authenticate(&world.operations, token).await;
+
+    // Another token under a signature that was found genuine.
+    let pair = world.sign_in("alice").await.unwrap();
+    ask(&pair.access_token).await.unwrap();
+    let (signed, signature) = pair.access_token.rsplit_once('.').unwrap();
+    let mut forged = signed.to_owned();
+    let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
+    let forged = format!("{forged}{last}.{signature}");
+    let refused = ask(&forged).await;
+    assert!(matches!(refused, Err(CallerError::Token(VerifyError::SignatureInvalid))), "{refused:?}");
+
+    let expires = pair.expires_at;
+    world.advance(Duration::from_millis((expires.get() - world.now().get()).unsigned_abs()) + Duration::from_secs(5));
+    let refused = ask(&pair.access_token).await;
+    assert!(matches!(refused, Err(CallerError::Token(VerifyError::Expired))), "{refused:?}");
+
+    let pair = world.sign_in("alice").await.unwrap();
+    let caller = ask(&pair.access_token).await.unwrap();
+    sessions::sign_out(&world.operations, &caller, HOME).await.unwrap();
+    let refused = ask(&pair.access_token).await;
+    assert!(matches!(refused, Err(CallerError::SessionDead(Some(_)))), "{refused:?}");
+
+    let pair = world.sign_in("alice").await.unwrap();
+    ask(&pair.access_token).await.unwrap();
+    keys::rotate(&world.operations, &callers::Administrator::OPERATOR, true).await.unwrap();
+    let refused = ask(&pair.access_token).await;
+    assert!(matches!(refused, Err(CallerError::Token(VerifyError::UnknownKey))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_key_made_in_a_hurry_ends_the_others_at_once() {
     let world = World::new().await;
     world.register("alice").await;

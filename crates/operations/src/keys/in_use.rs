@@ -10,6 +10,7 @@ use countersign_core::time::Millis;
 use countersign_store::{Store, StoreError};
 use countersign_token::{KeySet, SigningKey, VerifyingKey};
 
+use crate::access_tokens::Genuine;
 use crate::keys::{KeyError, KeySource, SigningSource};
 use crate::sealing::KeyEncryptionKey;
 
@@ -19,6 +20,8 @@ pub(crate) struct Keys {
     pub(crate) signing: Arc<SigningKey>,
     /// Verifies them: what is published, and a shared secret where HS256 is used.
     pub(crate) verifying: Arc<KeySet>,
+    /// What was verified with them.
+    pub(crate) genuine: Arc<Genuine>,
     /// Verifies also with keys that have retired: an expired access token that comes along with a refresh only says which session
     /// it belonged to.
     pub(crate) remembered: KeySet,
@@ -44,11 +47,14 @@ impl Rows {
 }
 
 impl Keys {
-    /// The set that verifies is the very same for as long as the same keys do: verifiers forget what they have seen with another.
+    /// The set that verifies is the very same for as long as the same keys do, and so is what is remembered: verifiers forget what they
+    /// have seen with another.
     pub(super) fn after(self, known: &Self) -> Self {
         let same = self.verifying.iter().map(VerifyingKey::kid).eq(known.verifying.iter().map(VerifyingKey::kid));
-        let verifying = if same { Arc::clone(&known.verifying) } else { self.verifying };
-        Self { verifying, ..self }
+        if !same {
+            return self;
+        }
+        Self { verifying: Arc::clone(&known.verifying), genuine: Arc::clone(&known.genuine), ..self }
     }
 
     /// What each key does at this time, of those in the store and those that the operator brought.
@@ -86,7 +92,15 @@ impl Keys {
         let signing = active.ok_or(KeyError::NoKey)?;
         let tags = read_tags(&rows.tags, &source.encryption, now)?;
         let remembered = KeySet::new(verifying.iter().cloned().chain(retired));
-        Ok(Self { signing, verifying: Arc::new(KeySet::new(verifying)), remembered, tags, rows, parsed })
+        Ok(Self {
+            signing,
+            verifying: Arc::new(KeySet::new(verifying)),
+            genuine: Arc::default(),
+            remembered,
+            tags,
+            rows,
+            parsed,
+        })
     }
 }
 
@@ -165,7 +179,10 @@ mod tests {
         assert_eq!(doing(END), (new.kid().to_owned(), 1, 2));
 
         let known = at(HANDOVER);
-        let is_the_same = |now| Arc::ptr_eq(&at(now).after(&known).verifying, &known.verifying);
-        assert_eq!([is_the_same(just_before(END)), is_the_same(END)], [true, false]);
+        let is_the_same = |now| {
+            let next = at(now).after(&known);
+            [Arc::ptr_eq(&next.verifying, &known.verifying), Arc::ptr_eq(&next.genuine, &known.genuine)]
+        };
+        assert_eq!([is_the_same(just_before(END)), is_the_same(END)], [[true; 2], [false; 2]]);
     }
 }

@@ -8,9 +8,10 @@ use countersign_core::sessions::refresh_token::{InvalidRetryKey, Malformed, Refr
 use countersign_core::sessions::rotation::{Presented, Refusal, Replay};
 use countersign_store::StoreError;
 use countersign_store::verbs::{Granted, Rotate, RotatedIn};
-use countersign_token::{SignError, VerifyError, verify};
+use countersign_token::{SignError, VerifyError};
 use zeroize::Zeroizing;
 
+use crate::access_tokens::Doubt;
 use crate::{Operations, TokenPair, random};
 
 /// What a client presents to get new tokens.
@@ -47,6 +48,15 @@ pub enum RefreshError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Doubt> for RefreshError {
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Token(error) => Self::AccessToken(error),
+            Doubt::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// Gives new tokens for a refresh token.
@@ -94,7 +104,7 @@ async fn rotate(
         client: ClientId::first_party(),
         retry_key: request.retry_key.as_deref().map(RetryKey::parse).transpose()?,
         access_token_session: match &request.access_token {
-            Some(access_token) => Some(session_of(operations, access_token).await?),
+            Some(access_token) => Some(SessionId::new(operations.claims_of_the_past(access_token).await?.sid)),
             None => None,
         },
     };
@@ -110,19 +120,4 @@ async fn rotate(
             Err(RefreshError::Replayed(replay))
         }
     }
-}
-
-/// The session of an access token: it may have expired, and everything else about it must be right.
-async fn session_of(operations: &Operations, access_token: &str) -> Result<SessionId, RefreshError> {
-    let expected = countersign_token::Expected { allow_expired: true, ..operations.policy.expected() };
-    let now = operations.store.now().unix_seconds();
-    let verified = || verify(access_token, &operations.keys.current().remembered, &expected, now);
-    let claims = match verified() {
-        Err(VerifyError::UnknownKey) => {
-            operations.keys.renew(&*operations.store).await?;
-            verified()
-        }
-        verified => verified,
-    };
-    Ok(SessionId::new(claims.map_err(RefreshError::AccessToken)?.sid))
 }

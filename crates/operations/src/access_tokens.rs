@@ -1,0 +1,93 @@
+//! Access tokens that are presented to Countersign itself.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use countersign_token::{AccessClaims, Expected, MAX_TOKEN_BYTES, VerifyError, verify};
+use quick_cache::sync::Cache;
+
+use crate::keys::Keys;
+use crate::{Operations, StoreError};
+
+/// How many are remembered: about 5 MB of memory once there have been so many.
+const REMEMBERED: usize = 10_000;
+
+/// Tokens that were genuine by the keys that this belongs to, by their SHA-256: none lies in memory longer than its request. It saves
+/// the signature alone; time is looked at, and the store is asked, for every request.
+pub(crate) struct Genuine(Cache<[u8; 32], Arc<AccessClaims>>);
+
+impl Default for Genuine {
+    fn default() -> Self {
+        Self(Cache::new(REMEMBERED))
+    }
+}
+
+impl Genuine {
+    fn find(&self, token: &str) -> Option<Arc<AccessClaims>> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        self.0.get(&sha256(token))
+    }
+
+    fn keep(&self, token: &str, claims: &Arc<AccessClaims>) {
+        self.0.insert(sha256(token), Arc::clone(claims));
+    }
+}
+
+fn sha256(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    hash
+}
+
+/// Why the claims of an access token are not believed.
+pub(crate) enum Doubt {
+    Token(VerifyError),
+    Store(StoreError),
+}
+
+impl Operations {
+    /// The claims of an access token that is genuine and in time; whether its session lives is the next question.
+    pub(crate) async fn claims(&self, token: &str) -> Result<Arc<AccessClaims>, Doubt> {
+        let expected = self.policy.expected();
+        let now = self.now().unix_seconds();
+        let remembered = self.keys.current().genuine.find(token);
+        if let Some(claims) = remembered {
+            claims.check_time(now, expected.leeway_seconds).map_err(Doubt::Token)?;
+            return Ok(claims);
+        }
+        self.verified(|keys| {
+            let claims = Arc::new(verify(token, &keys.verifying, &expected, now)?);
+            keys.genuine.keep(token, &claims);
+            Ok(claims)
+        })
+        .await
+    }
+
+    /// The claims of an access token that is genuine and has perhaps expired, maybe by a key that has retired since.
+    pub(crate) async fn claims_of_the_past(&self, token: &str) -> Result<Arc<AccessClaims>, Doubt> {
+        if let Some(claims) = self.keys.current().genuine.find(token) {
+            return Ok(claims);
+        }
+        let expected = Expected { allow_expired: true, ..self.policy.expected() };
+        let now = self.now().unix_seconds();
+        self.verified(|keys| verify(token, &keys.remembered, &expected, now).map(Arc::new)).await
+    }
+
+    /// Tries once more with newer keys where none of those in memory is the token's.
+    async fn verified(
+        &self,
+        verify: impl Fn(&Keys) -> Result<Arc<AccessClaims>, VerifyError>,
+    ) -> Result<Arc<AccessClaims>, Doubt> {
+        let verified = verify(&self.keys.current());
+        let verified = match verified {
+            Err(VerifyError::UnknownKey) => {
+                self.keys.renew(&*self.store).await.map_err(Doubt::Store)?;
+                verify(&self.keys.current())
+            }
+            verified => verified,
+        };
+        verified.map_err(Doubt::Token)
+    }
+}
