@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::Bench;
@@ -111,6 +111,10 @@ fn measure(arguments: Measure) -> anyhow::Result<bool> {
     let bench = prepare(&arguments)?;
     let mut steps = scenarios::steps(&bench);
     if !arguments.only.is_empty() {
+        let is_none = |text: &&String| !steps.iter().any(|step| step.name.contains(text.as_str()));
+        if let Some(text) = arguments.only.iter().find(is_none) {
+            bail!("no step has a name with \"{text}\" in it; --list shows their names");
+        }
         steps.retain(|step| arguments.only.iter().any(|text| step.name.contains(text.as_str())));
     }
     if arguments.list {

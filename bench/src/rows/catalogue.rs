@@ -6,7 +6,8 @@ use crate::figures::Figure;
 use crate::peers::store_name;
 use crate::plan::size_name;
 use crate::scenarios::{
-    ALL_OVER, Backend, FEW, MANY, bare_all_over_figure, bare_figure, bare_step, peer_step, scale_figure, scale_step,
+    Backend, FEW, MANY, bare_all_over_figure, bare_all_over_step, bare_figure, bare_step, peer_step, scale_figure,
+    scale_step,
 };
 use crate::usage;
 
@@ -171,10 +172,10 @@ fn scale_rows(bench: &Bench) -> Vec<Row> {
                 "refresh p95 while pruning",
             ));
         }
+        let what = format!("bare refreshes all over {many} rows, {store}, c{MANY}");
+        let row = Row::new(bare_all_over_step(backend), what, bare_all_over_figure(backend, large), Target::None);
+        rows.push(row.beside(format!("with {few} rows"), bare_all_over_figure(backend, small)));
     }
-    let what = format!("bare refreshes all over {many} rows, SQLite, c{MANY}");
-    let row = Row::new(ALL_OVER, what, bare_all_over_figure(large), Target::None);
-    rows.push(row.beside(format!("with {few} rows"), bare_all_over_figure(small)));
     rows
 }
 

@@ -118,8 +118,8 @@ impl Row {
         self
     }
 
-    /// What the runs say of it.
-    fn assess(&self, runs: &[Outcome]) -> Assessed {
+    /// What the runs say of it; only quick ones may leave a figure out.
+    fn assess(&self, runs: &[Outcome], quick: bool) -> Assessed {
         let of = |name: &str| runs.iter().filter_map(|run| run.figures.get(name)).collect::<Vec<_>>();
         let values = |figures: &[Figure]| figures.iter().map(|figure| figure.value).collect::<Vec<_>>();
         let figures = of(&self.figure);
@@ -137,7 +137,8 @@ impl Row {
         let unit = figures.first().map(|figure| figure.unit);
         let verdict = match (self.failure(runs), figures.is_empty(), margin) {
             (Some(failed @ Verdict::Failed(_)), ..) | (Some(failed), true, _) => failed,
-            (_, true, _) => Verdict::NotMeasured(LEFT_OUT.to_owned()),
+            (_, true, _) if quick => Verdict::NotMeasured(LEFT_OUT.to_owned()),
+            (_, true, _) => Verdict::Failed("its step gave no figure".to_owned()),
             (.., Some(margin)) if margin >= 1.0 => Verdict::Met,
             (.., Some(_)) => Verdict::Missed,
             _ if matches!(self.target, Target::None) => Verdict::ForInformation,
@@ -177,7 +178,7 @@ pub(crate) fn assess(bench: &Bench, runs: &[Outcome]) -> Vec<Assessed> {
     let rows = catalogue::rows(bench);
     // A quick run leaves some out.
     let is_part = |row: &&Row| runs.iter().flat_map(|run| &run.steps).any(|(name, _)| *name == row.step);
-    let assessed = rows.iter().filter(is_part).map(|row| row.assess(runs));
+    let assessed = rows.iter().filter(is_part).map(|row| row.assess(runs, bench.plan.quick));
     assessed.filter(|row| row.verdict != Verdict::NotMeasured(LEFT_OUT.to_owned())).collect()
 }
 
@@ -235,7 +236,7 @@ mod tests {
     fn a_target_is_judged_by_the_run_in_the_middle() {
         let runs =
             [(9.0, 2.0), (4.0, 2.0), (5.0, 2.0)].map(|(ours, theirs)| run(&[("ours", ours), ("theirs", theirs)], &[]));
-        let verdict = |target| row(target).assess(&runs).verdict;
+        let verdict = |target| row(target).assess(&runs, false).verdict;
         assert_eq!(verdict(Target::AtLeast(2.5)), Verdict::Met);
         assert_eq!(verdict(Target::AtLeast(2.6)), Verdict::Missed);
         assert_eq!(verdict(Target::AtMost(2.5)), Verdict::Met);
@@ -243,28 +244,31 @@ mod tests {
         assert_eq!(verdict(Target::AtMostAnd(2.0, 1.0)), Verdict::Met);
         assert_eq!(verdict(Target::AtMostAnd(2.0, 0.9)), Verdict::Missed);
         assert_eq!(verdict(Target::None), Verdict::ForInformation);
-        let assessed = row(Target::None).assess(&runs);
+        let assessed = row(Target::None).assess(&runs, false);
         assert_eq!(assessed.figure_shown(), "5.00 s (4.00 s – 9.00 s)");
         assert_eq!(assessed.ratio.unwrap().median, 2.5);
         let alone = Row::new("a step", "a row", "ours", Target::Within(Figure::seconds(5.0)));
-        assert_eq!(alone.assess(&runs).verdict, Verdict::Met);
+        assert_eq!(alone.assess(&runs, false).verdict, Verdict::Met);
         let nothing = Row::new("a step", "a row", "none", Target::Within(Figure::seconds(0.0)));
-        assert_eq!(nothing.assess(&[run(&[("none", 0.0)], &[])]).verdict, Verdict::Met);
+        assert_eq!(nothing.assess(&[run(&[("none", 0.0)], &[])], false).verdict, Verdict::Met);
     }
 
     #[test]
     fn one_failed_run_is_no_figure_and_what_is_not_here_is_no_failure() {
         let good = || run(&[("ours", 1.0), ("theirs", 1.0)], &[("a step", Ended::Measured)]);
         let failed = run(&[], &[("a step", Ended::Failed("a wrong answer".to_owned()))]);
-        let assessed = row(Target::AtLeast(1.0)).assess(&[good(), failed]);
+        let assessed = row(Target::AtLeast(1.0)).assess(&[good(), failed], false);
         assert_eq!(assessed.verdict, Verdict::Failed("a wrong answer".to_owned()));
         assert!(assessed.failed());
         let left_out = run(&[], &[("a step", Ended::LeftOut("not installed".to_owned()))]);
-        let assessed = row(Target::AtLeast(1.0)).assess(&[left_out]);
+        let assessed = row(Target::AtLeast(1.0)).assess(&[left_out], false);
         assert_eq!(assessed.verdict, Verdict::NotMeasured("not installed".to_owned()));
         assert!(!assessed.failed());
         let without = run(&[("ours", 1.0)], &[("a step", Ended::Measured)]);
-        let assessed = row(Target::AtLeast(1.0)).assess(&[without]);
+        let assessed = row(Target::AtLeast(1.0)).assess(&[without], false);
         assert_eq!(assessed.verdict, Verdict::NotMeasured("without its yardstick".to_owned()));
+        let silent = || run(&[], &[("a step", Ended::Measured)]);
+        assert!(row(Target::AtLeast(1.0)).assess(&[silent()], false).failed());
+        assert!(!row(Target::AtLeast(1.0)).assess(&[silent()], true).failed());
     }
 }

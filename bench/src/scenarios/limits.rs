@@ -15,7 +15,8 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("limit: a bare axum that says hello", hello),
         Step::new(bare_step(Backend::Sqlite), |run| bare(run, Backend::Sqlite)),
         Step::new(bare_step(Backend::Postgres), |run| bare(run, Backend::Postgres)),
-        Step::new(ALL_OVER, bare_all_over),
+        Step::new(bare_all_over_step(Backend::Sqlite), |run| bare_all_over(run, Backend::Sqlite)),
+        Step::new(bare_all_over_step(Backend::Postgres), |run| bare_all_over(run, Backend::Postgres)),
         Step::new("limit: SQLite commits", commits),
         Step::new("limit: ES256 signatures", signatures),
         Step::new("limit: Argon2id hashes", hashes),
@@ -42,17 +43,30 @@ pub(crate) fn bare_figure(backend: Backend) -> String {
     format!("bare refresh, {}", backend.name())
 }
 
-/// The step that measures it where rows are met all over.
-pub(crate) const ALL_OVER: &str = "limit: bare refreshes all over, SQLite";
+/// The name of the step that measures it where rows are met all over.
+pub(crate) fn bare_all_over_step(backend: Backend) -> String {
+    format!("limit: bare refreshes all over, {}", backend.name())
+}
 
-/// And its figure at a size.
-pub(crate) fn bare_all_over_figure(size: u64) -> String {
-    format!("bare refresh all over, SQLite, {}", size_name(size))
+/// And of its figure at a size.
+pub(crate) fn bare_all_over_figure(backend: Backend, size: u64) -> String {
+    format!("bare refresh all over, {}, {}", backend.name(), size_name(size))
 }
 
 fn bare(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
-    let name = bare_figure(backend);
-    let (server, chains) = bare::start(run, backend, run.plan().smallest(), MANY, 1)?;
+    drive_bare(run, backend, bare_figure(backend), run.plan().smallest(), 1)
+}
+
+/// The same where the rows are many and each is met once in a while.
+fn bare_all_over(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
+    for size in [run.plan().smallest(), run.plan().largest()] {
+        drive_bare(run, backend, bare_all_over_figure(backend, size), size, sessions_each(size)?)?;
+    }
+    Ok(())
+}
+
+fn drive_bare(run: &mut Run<'_>, backend: Backend, name: String, rows: u64, rows_each: usize) -> anyhow::Result<()> {
+    let (server, chains) = bare::start(run, backend, rows, MANY, rows_each)?;
     let mut drive = Drive::new(format!("{name}, c{MANY}"), server.address, chains).watching("server", server.tree());
     if backend == Backend::Postgres {
         drive = drive.watching(backend.name(), run.bench.postgres()?.tree.clone());
@@ -60,19 +74,6 @@ fn bare(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
     let (load, _) = run.drive(drive)?;
     run.figures.per_second(&name, run.loads[load].per_second());
     server.stop()
-}
-
-/// The same where the rows are many and each is met once in a while.
-fn bare_all_over(run: &mut Run<'_>) -> anyhow::Result<()> {
-    for size in [run.plan().smallest(), run.plan().largest()] {
-        let name = bare_all_over_figure(size);
-        let (server, chains) = bare::start(run, Backend::Sqlite, size, MANY, sessions_each(size)?)?;
-        let drive = Drive::new(format!("{name}, c{MANY}"), server.address, chains).watching("server", server.tree());
-        let (load, _) = run.drive(drive)?;
-        run.figures.per_second(&name, run.loads[load].per_second());
-        server.stop()?;
-    }
-    Ok(())
 }
 
 fn commits(run: &mut Run<'_>) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ mod start;
 use crate::bench::{Bench, Step};
 use crate::plan::size_name;
 
-pub(crate) use limits::{ALL_OVER, bare_all_over_figure, bare_figure, bare_step};
+pub(crate) use limits::{bare_all_over_figure, bare_all_over_step, bare_figure, bare_step};
 pub(crate) use peers::step_name as peer_step;
 pub(crate) use scale::at as scale_figure;
 pub(crate) use site::Backend;

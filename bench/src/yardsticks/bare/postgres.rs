@@ -30,6 +30,7 @@ impl Rows {
         );
         client.batch_execute(&made).await?;
         client.batch_execute("VACUUM ANALYZE rows").await?;
+        client.batch_execute("CHECKPOINT").await?;
         let mut ways = Vec::with_capacity(WAYS);
         for _ in 0..WAYS {
             let (way, waiting) = unbounded_channel();
