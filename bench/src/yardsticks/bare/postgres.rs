@@ -59,7 +59,7 @@ async fn write(client: Client, mut queue: UnboundedReceiver<Waiting>) -> anyhow:
         client.prepare("SELECT id FROM rows WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED").await?;
     let read = client.prepare("SELECT id, n, padding FROM rows WHERE id = ANY($1)").await?;
     let update = client
-        .prepare("UPDATE rows r SET n = u.n FROM unnest($1::bigint[], $2::bigint[]) AS u (id, n) WHERE r.id = u.id")
+        .prepare("UPDATE rows r SET n = u.n FROM unnest($1::bigint[], $2::bigint[]) AS u (id, n) WHERE r.id = ANY($1) AND r.id = u.id")
         .await?;
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
