@@ -108,6 +108,9 @@ pub fn main() -> ExitCode {
 
 /// `false`: an answer was wrong, or did not come.
 fn measure(arguments: Measure) -> anyhow::Result<bool> {
+    if arguments.publish.is_some() && (arguments.quick || !arguments.only.is_empty() || arguments.no_peers) {
+        bail!("--publish is for whole runs: without --quick, --only and --no-peers");
+    }
     let bench = prepare(&arguments)?;
     let mut steps = scenarios::steps(&bench);
     if !arguments.only.is_empty() {

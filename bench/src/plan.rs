@@ -20,8 +20,6 @@ pub(crate) struct Plan {
     pub(crate) revoke_alls: usize,
     /// How many refreshes are made at the least to see what grows.
     pub(crate) refreshes: u64,
-    /// How many sessions are long over where pruning is measured.
-    pub(crate) over: u64,
 }
 
 impl Plan {
@@ -35,7 +33,6 @@ impl Plan {
             revocations: 100,
             revoke_alls: 7,
             refreshes: 0,
-            over: 0,
         }
     }
 
@@ -49,8 +46,16 @@ impl Plan {
             revocations: 300,
             revoke_alls: 15,
             refreshes: 1_000_000,
-            over: 3_000,
         }
+    }
+
+    /// How many sessions are long over where pruning is measured: more than are removed while it is, which are 500 a second.
+    pub(crate) fn over(&self) -> u64 {
+        if self.quick {
+            return 0;
+        }
+        let seconds = (self.warm_up + self.load).as_secs() + 3;
+        seconds * 500
     }
 
     pub(crate) fn smallest(&self) -> u64 {

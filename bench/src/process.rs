@@ -111,7 +111,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command to its end; `Err` has the last lines that it said.
+/// Runs a command to its end; `Err` has the last line that it said.
 pub(crate) fn run(mut command: Command, input: Option<&str>) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });

@@ -59,7 +59,7 @@ fn stat(id: u32) -> Option<Vec<u64>> {
     Some(rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect())
 }
 
-/// Processor time that the machine has spent, and how much of it was idle.
+/// Processor time that the machine has spent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     pub(crate) busy: Duration,

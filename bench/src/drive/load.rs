@@ -11,7 +11,7 @@ pub(crate) struct Load {
     pub(crate) kinds: Vec<Kind>,
     /// Requests that were due and found no free connection.
     pub(crate) late: u64,
-    /// Processor time of the driver's threads, in seconds, the warming up included.
+    /// Processor time of the driver's threads while it was measured, in seconds.
     pub(crate) driver_cpu: f64,
     pub(crate) watched: Vec<Watched>,
     /// Share of the machine's processors that went to none of these: others, and the kernel on nobody's account.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::server::{Database, Installation, MODEL};
 
-/// Sessions that were over long ago, beside the crowd.
+/// How long ago the sessions beside the crowd were over.
 pub(crate) const LONG_OVER_MILLIS: i64 = 400 * 86_400_000;
 
 /// How many times the model is refreshed: afterwards each column of its row is filled, and refreshes change it in place.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use super::protocol::{Known, Protocol, Request};
 use crate::chains::Asking;
@@ -12,7 +12,7 @@ use crate::http::{Answer, Client};
 
 /// Signs in sessions, one a user.
 pub(crate) fn sign_in(protocol: &Protocol, address: SocketAddr, sessions: usize) -> anyhow::Result<Vec<Renewing>> {
-    ensure!(!protocol.refresh.changes.is_empty(), "what a refresh changes is not said");
+    protocol.refresh.insist_on_changes()?;
     let refresh = Arc::new(protocol.refresh.clone());
     let mut chains = Vec::new();
     for number in 0..sessions {

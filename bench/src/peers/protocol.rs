@@ -129,6 +129,14 @@ impl Request {
         Ok(())
     }
 
+    /// Fails where nothing would be noticed.
+    pub(super) fn insist_on_changes(&self) -> anyhow::Result<()> {
+        ensure!(!self.changes.is_empty(), "what a refresh changes is not said");
+        let missing = self.changes.iter().find(|name| !self.take.contains_key(*name));
+        ensure!(missing.is_none(), "{missing:?} is to change and is never taken");
+        Ok(())
+    }
+
     /// Judges an answer and takes from it what is to be taken.
     pub(super) fn judge(&self, known: &mut Known, answer: &Answer<'_>) -> anyhow::Result<()> {
         ensure!(answer.status == self.expect_status, "not {}", self.expect_status);
@@ -242,6 +250,16 @@ mod tests {
         assert!(sent.starts_with("POST /token?x=1 HTTP/1.1\r\n"), "{sent}");
         assert!(sent.contains("x-csrf: c1\r\n") && sent.contains("cookie: csrf=c1\r\n"), "{sent}");
         assert!(sent.ends_with("t=r%3D1"), "{sent}");
+    }
+
+    #[test]
+    fn a_change_that_would_never_be_looked_at_is_refused() {
+        let mut refresh = protocol().refresh;
+        refresh.insist_on_changes().unwrap();
+        refresh.changes.push("acess".to_owned());
+        assert!(refresh.insist_on_changes().is_err());
+        refresh.changes.clear();
+        assert!(refresh.insist_on_changes().is_err());
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn scale_rows(bench: &Bench) -> Vec<Row> {
                 Target::Within(Figure::bytes(64e6)),
             ),
         ]);
-        if bench.plan.over > 0 {
+        if bench.plan.over() > 0 {
             rows.push(beside(
                 row(
                     format!("refresh p95 while pruning, {many} sessions, {store}, c{FEW}"),

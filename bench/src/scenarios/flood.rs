@@ -3,11 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
 use super::site::{Backend, Site};
 use super::{FEW, MANY};
-use crate::bench::Run;
+use crate::bench::{NotHere, Run};
 use crate::chains::SigningIn;
 use crate::figures::count;
 
@@ -19,7 +19,8 @@ const CONNECTIONS: u64 = 320;
 const ADDRESSES: u8 = 16;
 
 pub(super) fn measure(run: &mut Run<'_>) -> anyhow::Result<()> {
-    let hashes = run.figures.get("Argon2id").context("how fast passwords are hashed is not known")?.value;
+    let without = || NotHere("how many come depends on the step \"limit: Argon2id hashes\"".to_owned());
+    let hashes = run.figures.get("Argon2id").ok_or_else(without)?.value;
     let mut site = Site::new(run, "flood", Backend::Sqlite, run.plan().smallest(), 0)?;
     let connections: &[usize] = if run.plan().quick { &[MANY] } else { &[MANY, FEW] };
     for &connections in connections {

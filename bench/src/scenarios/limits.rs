@@ -10,18 +10,21 @@ use crate::figures::{count, seconds};
 use crate::plan::size_name;
 use crate::yardsticks::{bare, crypto, hello, pgbench, sqlite};
 
-pub(super) fn steps() -> Vec<Step> {
-    vec![
+pub(super) fn steps(quick: bool) -> Vec<Step> {
+    let mut steps = vec![
         Step::new("limit: a bare axum that says hello", hello),
         Step::new(bare_step(Backend::Sqlite), |run| bare(run, Backend::Sqlite)),
         Step::new(bare_step(Backend::Postgres), |run| bare(run, Backend::Postgres)),
         Step::new(bare_all_over_step(Backend::Sqlite), |run| bare_all_over(run, Backend::Sqlite)),
-        Step::new(bare_all_over_step(Backend::Postgres), |run| bare_all_over(run, Backend::Postgres)),
         Step::new("limit: SQLite commits", commits),
         Step::new("limit: ES256 signatures", signatures),
         Step::new("limit: Argon2id hashes", hashes),
         Step::new("limit: pgbench", updates),
-    ]
+    ];
+    if !quick {
+        steps.push(Step::new(bare_all_over_step(Backend::Postgres), |run| bare_all_over(run, Backend::Postgres)));
+    }
+    steps
 }
 
 fn hello(run: &mut Run<'_>) -> anyhow::Result<()> {

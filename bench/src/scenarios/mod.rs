@@ -28,7 +28,7 @@ pub(crate) const FEW: usize = 8;
 /// The steps of a run.
 pub(crate) fn steps(bench: &Bench) -> Vec<Step> {
     let plan = &bench.plan;
-    let mut steps = limits::steps();
+    let mut steps = limits::steps(plan.quick);
     steps.push(Step::new("start on an empty folder", start::on_an_empty_folder));
     steps.push(Step::new("refresh, SQLite", |run| refresh::measure(run, Backend::Sqlite)));
     steps.push(Step::new("refresh, PostgreSQL", |run| refresh::measure(run, Backend::Postgres)));

@@ -9,10 +9,11 @@ use anyhow::{Context as _, anyhow};
 use super::MANY;
 use super::start::IDLE;
 use crate::bench::{Bench, NotHere, Run, Step};
-use crate::drive::Drive;
+use crate::drive::{Chain, Drive};
 use crate::figures::{bytes, seconds};
 use crate::peers::{self, Peer, store_name};
 use crate::process::{self, Process};
+use crate::usage::Tree;
 
 pub(super) fn steps(bench: &Bench) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -52,13 +53,12 @@ fn measure(run: &mut Run<'_>, peer: &Peer, store: &str) -> anyhow::Result<()> {
     let idle = process.tree().resident();
     let chains = peers::sign_in(&peer.protocol, process.address, MANY)?;
     run.terminal().result(&format!("start {}, idle memory {}", seconds(took), bytes(idle as f64)));
-    let drive = Drive::new(format!("{}, refresh, c{MANY}", step_name(peer, store)), process.address, chains);
-    let drive = drive.watching("server", process.tree());
-    let drive = match (&run.bench.postgres, store) {
-        (Ok(postgres), "postgres") => drive.watching("PostgreSQL", postgres.tree.clone()),
-        _ => drive,
+    let database = match store {
+        "postgres" => Some(run.bench.postgres()?.tree.clone()),
+        _ => None,
     };
-    let (load, chains) = run.drive(drive)?;
+    let what = format!("{}, refresh, c{MANY}", step_name(peer, store));
+    let (load, chains) = run.drive(watched(Drive::new(what, process.address, chains), &process, database.clone()))?;
     let rate = run.loads[load].per_second();
     run.figures.per_second(&peer.figure("refresh", store), rate);
     run.figures.seconds(&peer.figure("start", store), took);
@@ -67,13 +67,21 @@ fn measure(run: &mut Run<'_>, peer: &Peer, store: &str) -> anyhow::Result<()> {
         let guarded =
             chains.iter().map(|chain| chain.guarded(&peer.protocol)).collect::<anyhow::Result<Option<Vec<_>>>>();
         if let Some(guarded) = guarded.context("the guarded request")? {
-            let drive =
-                Drive::new(format!("{}, authorized GET, c{MANY}", step_name(peer, store)), process.address, guarded);
-            let (load, _) = run.drive(drive.watching("server", process.tree()))?;
+            let what = format!("{}, authorized GET, c{MANY}", step_name(peer, store));
+            let (load, _) = run.drive(watched(Drive::new(what, process.address, guarded), &process, database))?;
             let rate = run.loads[load].per_second();
             run.figures.per_second(&peer.figure("authorized GET", store), rate);
         }
     }
     process.stop()?;
     Ok(std::fs::remove_dir_all(&dir)?)
+}
+
+/// With all the processes whose time and memory are told.
+fn watched<C: Chain>(drive: Drive<C>, server: &Process, database: Option<Tree>) -> Drive<C> {
+    let drive = drive.watching("server", server.tree());
+    match database {
+        Some(database) => drive.watching("PostgreSQL", database),
+        None => drive,
+    }
 }

@@ -27,14 +27,14 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
     let name = |figure: &str| at(figure, backend, size);
     let folder = format!("scale_{}_{size}", backend.name().to_lowercase());
     let loading = Instant::now();
-    let mut site = Site::new(run, &folder, backend, size, run.plan().over)?;
+    let mut site = Site::new(run, &folder, backend, size, run.plan().over())?;
     let loaded =
         format!("loaded in {}, {} a session", seconds(loading.elapsed().as_secs_f64()), bytes(site.crowd.bytes_each));
     run.terminal().result(&loaded);
     run.figures.bytes(&name("bytes a session"), site.crowd.bytes_each);
 
     // At the first start after loading: on PostgreSQL a node prunes for a while after its last step, and no other does.
-    if run.plan().over > 0 {
+    if run.plan().over() > 0 {
         prune(run, &mut site, &name)?;
     }
     let mut times = Vec::new();
@@ -78,12 +78,13 @@ pub(super) fn sessions_each(size: u64) -> anyhow::Result<usize> {
 
 /// Refreshes while sessions that ended long ago are removed.
 fn prune(run: &mut Run<'_>, site: &mut Site, name: &impl Fn(&str) -> String) -> anyhow::Result<()> {
-    let over = run.plan().over;
+    let over = run.plan().over();
     let began = site.server.process.spawned;
     let chains = site.refreshing(FEW, 1)?;
     let load_name = name(&format!("refresh while {over} sessions are pruned, c{FEW}"));
     let (load, _) = run.drive(site.drive(run, load_name, chains))?;
     let p95 = run.loads[load].quantile(0.95);
+    ensure!(site.has_sessions_over()?, "everything was pruned before the load ended");
     let patience = PRUNING * u32::try_from(over / 1000 + 1)?;
     while site.has_sessions_over()? {
         run.terminal().progress("waiting until what is over is pruned");

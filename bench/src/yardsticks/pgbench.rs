@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use crate::postgres::{self, Postgres};
 use crate::process;
+use crate::yardsticks::ROW_BYTES;
 
 /// Rows of the table, of about the size of a session's hot row.
 const ROWS: u32 = 100_000;
@@ -20,7 +21,7 @@ pub(crate) fn run(server: &Postgres, work: &Path, warm_up: Duration, duration: D
     postgres::with(&url, async |client| {
         let made = format!(
             "CREATE TABLE rows (id bigint PRIMARY KEY, n bigint NOT NULL, padding bytea NOT NULL) WITH (fillfactor = 80); \
-             INSERT INTO rows SELECT id, 0, decode(repeat('07', 150), 'hex') FROM generate_series(1, {ROWS}) id; \
+             INSERT INTO rows SELECT id, 0, decode(repeat('07', {ROW_BYTES}), 'hex') FROM generate_series(1, {ROWS}) id; \
              VACUUM ANALYZE rows"
         );
         for statement in made.split("; ") {

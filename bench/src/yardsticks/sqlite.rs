@@ -7,10 +7,10 @@ use rusqlite::{Connection, params};
 
 use crate::drive::Kind;
 use crate::usage;
+use crate::yardsticks::ROW_BYTES;
 
-/// Rows of the table, of about the size of a session's hot row.
+/// Rows of the table.
 const ROWS: u64 = 100_000;
-const ROW_BYTES: usize = 180;
 
 /// How many updates share a commit where it is asked what one row takes: as many as there are clients, so that it is the least.
 pub(crate) const GROUP: usize = 64;

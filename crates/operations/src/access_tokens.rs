@@ -65,14 +65,15 @@ impl Operations {
         .await
     }
 
-    /// The claims of an access token that is genuine and has perhaps expired, maybe by a key that has retired since.
+    /// The claims of an access token that is genuine and has perhaps expired, maybe by a key that has retired since. Whether its time
+    /// has come is asked when it is first seen.
     pub(crate) async fn claims_of_the_past(&self, token: &str) -> Result<Arc<AccessClaims>, Doubt> {
         if let Some(claims) = self.keys.current().genuine.find(token) {
             return Ok(claims);
         }
         let expected = Expected { allow_expired: true, ..self.policy.expected() };
         let now = self.now().unix_seconds();
-        self.verified(|keys| verify(token, &keys.remembered, &expected, now).map(Arc::new)).await
+        self.verified(|keys| verify(token, &keys.with_retired, &expected, now).map(Arc::new)).await
     }
 
     /// Tries once more with newer keys where none of those in memory is the token's.

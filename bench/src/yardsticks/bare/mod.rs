@@ -29,9 +29,6 @@ use crate::processors::keep_workers_apart;
 use crate::scenarios::Backend;
 use crate::yardsticks::crypto::{AUDIENCE, claims};
 
-/// Bytes of a row, of about the size of a session's hot row.
-const ROW_BYTES: usize = 150;
-
 /// An update that waits for its commit.
 struct Waiting {
     row: u64,
@@ -143,7 +140,7 @@ pub(crate) fn start(
 
 /// So many of the rows, as far apart as they can be, those that follow one another too.
 fn scattered(rows: u64, count: u64) -> impl Iterator<Item = u64> {
-    /// A prime, so that every multiple of it is met once.
+    /// A prime that divides no `count` here, so that every multiple of it is met once.
     const STEP: u64 = 7919;
     let count = count.clamp(1, rows);
     (0..count).map(move |number| number * STEP % count * (rows / count))

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 
-use super::{ROW_BYTES, Waiting};
+use super::Waiting;
+use crate::yardsticks::ROW_BYTES;
 
 /// While one is flushed, the next is gathered.
 const WAYS: usize = 2;
@@ -25,8 +26,8 @@ impl Rows {
         let mut tasks = JoinSet::new();
         let client = connect(url, &mut tasks).await?;
         let made = format!(
-            "CREATE TABLE rows (id bigint PRIMARY KEY, n bigint NOT NULL, padding bytea NOT NULL) WITH (fillfactor = 50); \
-             INSERT INTO rows SELECT id, 0, decode(repeat('07', {ROW_BYTES}), 'hex') FROM generate_series(0, {rows}) id"
+            "CREATE TABLE rows (id bigint PRIMARY KEY, n bigint NOT NULL, padding bytea NOT NULL) WITH (fillfactor = 80); \
+             INSERT INTO rows SELECT id, 0, decode(repeat('07', {ROW_BYTES}), 'hex') FROM generate_series(0, {rows} - 1) id"
         );
         client.batch_execute(&made).await?;
         client.batch_execute("VACUUM ANALYZE rows").await?;
@@ -42,7 +43,8 @@ impl Rows {
     }
 
     pub(super) fn update(&self, waiting: Waiting) {
-        // A row always goes the same way. Where that has ended, its client gets no answer.
+        // A row always goes the same way; the rows that are met may all be even, but not all of their thirds. Where the way has ended, its
+        // client gets no answer.
         let way = (waiting.row / 3) as usize % self.ways.len();
         let _ = self.ways[way].send(waiting);
     }

@@ -6,7 +6,8 @@ use std::thread;
 
 use rusqlite::{Connection, params};
 
-use super::{ROW_BYTES, Waiting};
+use super::Waiting;
+use crate::yardsticks::ROW_BYTES;
 
 /// How many updates share a commit at the most, as in Countersign.
 const BATCH: usize = 256;

@@ -24,7 +24,7 @@ pub(crate) struct Keys {
     pub(crate) genuine: Arc<Genuine>,
     /// Verifies also with keys that have retired: an expired access token that comes along with a refresh only says which session
     /// it belonged to.
-    pub(crate) remembered: KeySet,
+    pub(crate) with_retired: KeySet,
     /// Tags refresh tokens.
     pub(crate) tags: TagKeys,
     /// What they were made of.
@@ -91,12 +91,12 @@ impl Keys {
         }
         let signing = active.ok_or(KeyError::NoKey)?;
         let tags = read_tags(&rows.tags, &source.encryption, now)?;
-        let remembered = KeySet::new(verifying.iter().cloned().chain(retired));
+        let with_retired = KeySet::new(verifying.iter().cloned().chain(retired));
         Ok(Self {
             signing,
             verifying: Arc::new(KeySet::new(verifying)),
             genuine: Arc::default(),
-            remembered,
+            with_retired,
             tags,
             rows,
             parsed,
@@ -170,7 +170,7 @@ mod tests {
         let at = |now| Keys::at(now, Arc::clone(&rows), &source, &HashMap::new()).unwrap();
         let doing = |now| {
             let keys = at(now);
-            (keys.signing.kid().to_owned(), keys.verifying.len(), keys.remembered.len())
+            (keys.signing.kid().to_owned(), keys.verifying.len(), keys.with_retired.len())
         };
         let just_before = |at: Millis| at - Duration::from_millis(1);
         assert_eq!(doing(just_before(HANDOVER)), (old.kid().to_owned(), 2, 2));
