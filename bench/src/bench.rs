@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde::Serialize;
@@ -121,7 +122,16 @@ impl Run<'_> {
 
     /// Drives for as long as the plan says, keeps the load for the report and gives back the chains.
     pub(crate) fn drive<C: Chain>(&mut self, drive: Drive<C>) -> anyhow::Result<(usize, Vec<C>)> {
-        let drive = drive.lasting(self.plan().warm_up, self.plan().load);
+        self.drive_after(self.plan().warm_up, drive)
+    }
+
+    /// The same with a warm-up of its own.
+    pub(crate) fn drive_after<C: Chain>(
+        &mut self,
+        warm_up: Duration,
+        drive: Drive<C>,
+    ) -> anyhow::Result<(usize, Vec<C>)> {
+        let drive = drive.lasting(warm_up, self.plan().load);
         let (load, chains) = drive.run(self.terminal())?;
         self.terminal().result(&format!("{}: {}", load.name, load.line()));
         Ok((self.keep(load), chains))

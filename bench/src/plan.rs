@@ -49,6 +49,12 @@ impl Plan {
         }
     }
 
+    /// How long refreshes all over go on before they are measured: until each session was met once. The first change of a page after a
+    /// checkpoint costs PostgreSQL the whole page in its log, which is rare where a server runs for longer than a bench.
+    pub(crate) fn warm_up_all_over(&self) -> Duration {
+        if self.quick { self.warm_up } else { Duration::from_secs(10) }
+    }
+
     /// How many sessions are long over where pruning is measured: more than are removed while it is, which are 500 a second.
     pub(crate) fn over(&self) -> u64 {
         if self.quick {

@@ -57,24 +57,32 @@ pub(crate) fn bare_all_over_figure(backend: Backend, size: u64) -> String {
 }
 
 fn bare(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
-    drive_bare(run, backend, bare_figure(backend), run.plan().smallest(), 1)
+    drive_bare(run, backend, bare_figure(backend), run.plan().smallest(), 1, run.plan().warm_up)
 }
 
 /// The same where the rows are many and each is met once in a while.
 fn bare_all_over(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
     for size in [run.plan().smallest(), run.plan().largest()] {
-        drive_bare(run, backend, bare_all_over_figure(backend, size), size, sessions_each(size)?)?;
+        let (name, warm_up) = (bare_all_over_figure(backend, size), run.plan().warm_up_all_over());
+        drive_bare(run, backend, name, size, sessions_each(size)?, warm_up)?;
     }
     Ok(())
 }
 
-fn drive_bare(run: &mut Run<'_>, backend: Backend, name: String, rows: u64, rows_each: usize) -> anyhow::Result<()> {
+fn drive_bare(
+    run: &mut Run<'_>,
+    backend: Backend,
+    name: String,
+    rows: u64,
+    rows_each: usize,
+    warm_up: Duration,
+) -> anyhow::Result<()> {
     let (server, chains) = bare::start(run, backend, rows, MANY, rows_each)?;
     let mut drive = Drive::new(format!("{name}, c{MANY}"), server.address, chains).watching("server", server.tree());
     if backend == Backend::Postgres {
         drive = drive.watching(backend.name(), run.bench.postgres()?.tree.clone());
     }
-    let (load, _) = run.drive(drive)?;
+    let (load, _) = run.drive_after(warm_up, drive)?;
     run.figures.per_second(&name, run.loads[load].per_second());
     server.stop()
 }

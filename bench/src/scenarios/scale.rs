@@ -53,7 +53,7 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
     // Every connection goes from session to session, so that refreshes meet rows all over the database.
     let chains = site.refreshing(MANY, sessions_each(size)?)?;
     let load_name = format!("refresh all over, {}, {} sessions, c{MANY}", backend.name(), size_name(size));
-    let (load, chains) = run.drive(site.drive(run, load_name, chains))?;
+    let (load, chains) = run.drive_after(run.plan().warm_up_all_over(), site.drive(run, load_name, chains))?;
     site.insist_on(&chains)?;
     let (rate, resident) = (run.loads[load].per_second(), run.loads[load].resident().unwrap_or_default());
     let p95 = run.loads[load].quantile(0.95);
