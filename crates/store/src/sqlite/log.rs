@@ -12,15 +12,20 @@ use rusqlite::Connection;
 use crate::StoreResult;
 use crate::error::StoreError;
 use crate::sqlite::connection::{Access, connect};
+use crate::sqlite::flushing::Database;
 
 /// From how many pages on the log is copied back: as SQLite does it by itself.
 const LONG: i32 = 1000;
+/// So few pages may be left for the writer to copy and to flush.
+const FEW: i32 = 100;
+/// How often the copier copies what was written while it did, before it leaves that to the writer.
+const ROUNDS: usize = 4;
 
 /// What the writer knows of the log.
 ///
 /// A log starts from its beginning again once all of it was copied. A copier that works beside a writer is never at the end of it, so
 /// the writer copies the rest, which is what was written while the copier worked. SQLite flushes the database for whoever reaches the
-/// end: the writer waits for that, and for the writing no more.
+/// end, and for nobody else: the copier flushes what it has copied, so that the writer waits for its few pages and not for a thousand.
 pub(super) struct Log {
     path: PathBuf,
     /// The pages in it, as of the last commit.
@@ -64,8 +69,7 @@ impl Log {
             Copier::Absent => match Thread::start(self.path.clone()) {
                 Ok(thread) => ask(thread),
                 Err(error) => {
-                    let copied = copy(writer).and(Err(error));
-                    self.tell(copied);
+                    self.tell(copy(writer).and(Err(error)));
                     Copier::Absent
                 }
             },
@@ -91,7 +95,8 @@ impl Log {
         };
         // Where the thread failed, the writer copies all of it, and the next time another thread is started.
         let next = if copied.is_ok() { Copier::Idle(thread) } else { Copier::Absent };
-        self.tell(copied.and(copy(writer)));
+        let rest = copy(writer);
+        self.tell(copied.and(rest).map(|_| ()));
         // Until the next commit says how long it is.
         self.pages.store(0, Ordering::Relaxed);
         next
@@ -115,13 +120,14 @@ fn ask(thread: Thread) -> Copier {
 impl Thread {
     fn start(path: PathBuf) -> StoreResult<Self> {
         let connection = connect(&path, Access::Read)?;
+        let database = Database::open(&path)?;
         let (asked, asks) = sync_channel(1);
         let (dones, done) = sync_channel(1);
         let handle = Builder::new()
             .name("store-log".to_owned())
             .spawn(move || {
                 while let Ok(()) = asks.recv() {
-                    if dones.send(copy(&connection)).is_err() {
+                    if dones.send(copy_nearly_all(&connection, database)).is_err() {
                         return;
                     }
                 }
@@ -131,10 +137,25 @@ impl Thread {
     }
 }
 
-/// Copies what can be copied without anybody waiting, and flushes the database where that is all of it.
-fn copy(connection: &Connection) -> StoreResult<()> {
+/// Copies and flushes until there is little that was written meanwhile.
+fn copy_nearly_all(connection: &Connection, database: Database) -> StoreResult<()> {
+    let mut before = 0;
+    for _ in 0..ROUNDS {
+        let copied = copy(connection)?;
+        database.flush()?;
+        if copied - before <= FEW {
+            break;
+        }
+        before = copied;
+    }
+    Ok(())
+}
+
+/// Copies what can be copied without anybody waiting, and flushes the database where that is all of it. How many pages of the log
+/// are copied now.
+fn copy(connection: &Connection) -> StoreResult<i32> {
     // What others are in the way of is copied the next time.
-    Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+    Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod ending;
 mod events;
 mod failures;
 mod families;
+mod flushing;
 mod keeper;
 mod keys;
 mod log;
