@@ -200,3 +200,36 @@ fn peer_rows(bench: &Bench) -> Vec<Row> {
     }
     rows
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::peers;
+    use crate::plan::Plan;
+    use crate::scenarios::steps;
+    use crate::server::Programs;
+    use crate::terminal::Terminal;
+
+    /// A bench that only says what it would do.
+    fn bench() -> Bench {
+        let nothing = PathBuf::new();
+        let programs = Programs { countersign: nothing.clone(), weather: nothing.clone(), own: nothing.clone() };
+        let peers = peers::find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")).unwrap();
+        let postgres = Err("none is needed".to_owned());
+        Bench { programs, plan: Plan::whole(), postgres, peers, work: nothing, terminal: Terminal::new() }
+    }
+
+    #[test]
+    fn every_row_is_filled_by_a_step_of_a_whole_run() {
+        let bench = bench();
+        let steps: Vec<String> = steps(&bench).into_iter().map(|step| step.name).collect();
+        let rows = rows(&bench);
+        assert!(rows.iter().any(|row| row.step.contains("peer")), "the peers are among them");
+        for row in rows {
+            assert!(steps.contains(&row.step), "`{}` waits for `{}`: {steps:#?}", row.what, row.step);
+        }
+    }
+}
