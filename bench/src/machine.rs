@@ -70,19 +70,33 @@ fn said(program: &str, arguments: &[&str]) -> String {
 
 /// Insists on a disk: what is flushed to memory costs nothing.
 pub(crate) fn insist_on_a_disk(folder: &Path) -> anyhow::Result<()> {
-    let kind = file_system(folder);
+    let kind = mount(folder).map(|(_, kind)| kind).unwrap_or_default();
     ensure!(!matches!(kind.as_str(), "tmpfs" | "ramfs"), "{} is in memory ({kind})", folder.display());
     Ok(())
 }
 
-/// The type of the file system that a folder is on.
+/// The file system that a folder is on, and whether it keeps a journal, which makes a flush cost more.
 fn file_system(folder: &Path) -> String {
+    let Some((device, kind)) = mount(folder) else { return "unknown".to_owned() };
+    let Some(device) = Path::new(&device).file_name() else { return kind };
+    let is_listed = |folder: &str, is_it: &dyn Fn(&str) -> bool| {
+        fs::read_dir(folder).is_ok_and(|names| names.flatten().any(|name| is_it(&name.file_name().to_string_lossy())))
+    };
+    let device = device.to_string_lossy();
+    let is_ext4 = is_listed("/proc/fs/ext4", &|name| name == device);
+    let has_journal = is_listed("/proc/fs/jbd2", &|name| name.starts_with(&format!("{device}-")));
+    if is_ext4 && !has_journal { format!("{kind} without a journal") } else { kind }
+}
+
+/// The device and the type of what a folder is on.
+fn mount(folder: &Path) -> Option<(String, String)> {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let fields = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        Some((fields.next()?, fields.next()?))
+        let mut fields = line.split(' ');
+        Some((fields.next()?, fields.next()?, fields.next()?))
     });
-    let under = fields.filter(|(at, _)| folder.starts_with(at));
-    under.max_by_key(|(at, _)| at.len()).map_or_else(|| "unknown".to_owned(), |(_, kind)| kind.to_owned())
+    let under = fields.filter(|(_, at, _)| folder.starts_with(at));
+    let (device, _, kind) = under.max_by_key(|(_, at, _)| at.len())?;
+    Some((device.to_owned(), kind.to_owned()))
 }

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_filled_by_a_step_of_a_whole_run() {
+    fn every_row_waits_for_a_step_of_a_whole_run() {
         let bench = bench();
         let steps: Vec<String> = steps(&bench).into_iter().map(|step| step.name).collect();
         let rows = rows(&bench);

@@ -8,10 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::StoreResult;
 use crate::error::StoreError;
 
-/// A handle of our own of a database file. What it flushes SQLite has not to wait for later; nothing else depends on it.
+/// A handle of our own of a database file. What it flushes SQLite has not to wait for later.
 ///
 /// It is never closed, and there is one for each file, however often a store is opened: when a process closes any handle of a file,
 /// POSIX takes from it all locks that it has on that file, SQLite's among them (<https://sqlite.org/howtocorrupt.html>, section 2.2).
+/// So a file that another took the place of keeps its room on the disk until the process ends.
 #[derive(Clone, Copy)]
 pub(super) struct Database(&'static File);
 
@@ -28,7 +29,7 @@ impl Database {
         if let Some((_, database)) = opened.iter().find(|(id, _)| *id == wanted) {
             return Ok(*database);
         }
-        let file: &'static File = Box::leak(Box::new(OpenOptions::new().read(true).write(true).open(path)?));
+        let file: &'static File = Box::leak(Box::new(OpenOptions::new().write(true).open(path)?));
         opened.push((id(path, &file.metadata()?), Self(file)));
         Ok(Self(file))
     }
@@ -71,6 +72,7 @@ mod tests {
         Database::open(path).unwrap().0
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_file_is_opened_once_whatever_its_name_and_one_that_took_its_place_anew() {
         let folder = tempfile::tempdir().unwrap();

@@ -4,22 +4,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::{Builder, JoinHandle};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use crate::StoreResult;
 use crate::error::StoreError;
-use crate::sqlite::connection::{Access, connect};
-use crate::sqlite::flushing::Database;
+use crate::sqlite::copier::{Copier, Failure, copy};
 
 /// From how many pages on the log is copied back: as SQLite does it by itself.
 const LONG: i32 = 1000;
-/// So few pages may be left for the writer to copy and to flush.
-const FEW: i32 = 100;
-/// How often the copier copies what was written while it did, before it leaves that to the writer.
-const ROUNDS: usize = 4;
+/// So long a log is worth a word: 64 MB.
+const VERY_LONG: i32 = 16 * LONG;
 
 /// What the writer knows of the log.
 ///
@@ -30,21 +26,18 @@ pub(super) struct Log {
     path: PathBuf,
     /// The pages in it, as of the last commit.
     pages: Arc<AtomicI32>,
-    copier: Copier,
+    copying: Copying,
     failing: bool,
+    said_that_it_is_long: bool,
 }
 
-/// The thread that copies. It starts when it has something to do for the first time.
-enum Copier {
-    Absent,
-    Idle(Thread),
-    Copying(Thread),
-}
-
-struct Thread {
-    asked: SyncSender<()>,
-    done: Receiver<StoreResult<()>>,
-    handle: JoinHandle<()>,
+/// Who copies. The thread starts when it has something to do for the first time.
+enum Copying {
+    NotYet,
+    Idle(Copier),
+    UnderWay(Copier),
+    /// What was copied is not on disk: the log is all that there is, and stays.
+    GivenUp,
 }
 
 impl Log {
@@ -57,105 +50,106 @@ impl Log {
             counted.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { path, pages, copier: Copier::Absent, failing: false })
+        Ok(Self { path, pages, copying: Copying::NotYet, failing: false, said_that_it_is_long: false })
     }
 
     /// To be called between two transactions of the writer.
     pub(super) fn tend(&mut self, writer: &Connection) {
-        self.copier = match std::mem::replace(&mut self.copier, Copier::Absent) {
-            Copier::Copying(thread) => self.look_after(thread, writer),
-            idle if self.pages.load(Ordering::Relaxed) < LONG => idle,
-            Copier::Idle(thread) => ask(thread),
-            Copier::Absent => match Thread::start(self.path.clone()) {
-                Ok(thread) => ask(thread),
-                Err(error) => {
-                    self.tell(copy(writer).and(Err(error)));
-                    Copier::Absent
-                }
+        let pages = self.pages.load(Ordering::Relaxed);
+        self.say_whether_it_is_long(pages);
+        match std::mem::replace(&mut self.copying, Copying::NotYet) {
+            Copying::UnderWay(copier) => self.look_after(copier, writer),
+            as_it_is if pages < LONG => self.copying = as_it_is,
+            Copying::GivenUp => self.copying = Copying::GivenUp,
+            Copying::Idle(copier) => self.ask(copier),
+            Copying::NotYet => match Copier::start(&self.path, Arc::clone(&self.pages)) {
+                Ok(copier) => self.ask(copier),
+                Err(error) => self.copy_instead(Failure::Passing(error), writer),
             },
-        };
+        }
     }
 
     /// Ends the thread, and with it its connection.
-    pub(super) fn close(self) {
-        if let Copier::Idle(thread) | Copier::Copying(thread) = self.copier {
-            drop(thread.asked);
-            // Where it panicked, SQLite's copy at the end tells whether anything is wrong.
-            let _ = thread.handle.join();
+    pub(super) fn close(mut self, writer: &Connection) {
+        if let Copying::Idle(copier) | Copying::UnderWay(copier) = std::mem::replace(&mut self.copying, Copying::NotYet)
+        {
+            self.tell(copier.end(), writer);
         }
     }
 
-    fn look_after(&mut self, thread: Thread, writer: &Connection) -> Copier {
-        let copied = match thread.done.try_recv() {
-            Ok(copied) => copied,
-            Err(TryRecvError::Empty) => return Copier::Copying(thread),
-            Err(TryRecvError::Disconnected) => {
-                Err(StoreError::Internal("the thread that copies it has died".to_owned()))
-            }
+    fn ask(&mut self, copier: Copier) {
+        copier.ask();
+        self.copying = Copying::UnderWay(copier);
+    }
+
+    fn look_after(&mut self, copier: Copier, writer: &Connection) {
+        let Some(copied) = copier.answer() else {
+            self.copying = Copying::UnderWay(copier);
+            return;
         };
-        // Where the thread failed, the writer copies all of it, and the next time another thread is started.
-        let next = if copied.is_ok() { Copier::Idle(thread) } else { Copier::Absent };
-        let rest = copy(writer);
-        self.tell(copied.and(rest).map(|_| ()));
+        match copied {
+            Ok(()) => {
+                self.copying = Copying::Idle(copier);
+                self.tell(copy(writer).map(drop), writer);
+            }
+            Err(failure) => {
+                // It is idle; the next time another thread is started.
+                let _ = copier.end();
+                self.copy_instead(failure, writer);
+            }
+        }
         // Until the next commit says how long it is.
         self.pages.store(0, Ordering::Relaxed);
-        next
     }
 
-    /// Once, and not at every commit.
-    fn tell(&mut self, copied: StoreResult<()>) {
-        if let (Err(error), false) = (&copied, self.failing) {
-            tracing::warn!(%error, "the log of the database cannot be copied back and grows; it will be tried again");
+    /// The writer copies all of it where the thread could not, and may.
+    fn copy_instead(&mut self, failure: Failure, writer: &Connection) {
+        let may = matches!(failure, Failure::Passing(_));
+        self.tell(Err(failure), writer);
+        if may && let Err(Failure::Lost(error)) = copy(writer) {
+            self.give_up(&error, writer);
         }
-        self.failing = copied.is_err();
     }
-}
 
-fn ask(thread: Thread) -> Copier {
-    // It fails where the thread has ended, which is seen when its answer is looked for.
-    let _ = thread.asked.try_send(());
-    Copier::Copying(thread)
-}
-
-impl Thread {
-    fn start(path: PathBuf) -> StoreResult<Self> {
-        let connection = connect(&path, Access::Read)?;
-        let database = Database::open(&path)?;
-        let (asked, asks) = sync_channel(1);
-        let (dones, done) = sync_channel(1);
-        let handle = Builder::new()
-            .name("store-log".to_owned())
-            .spawn(move || {
-                while let Ok(()) = asks.recv() {
-                    if dones.send(copy_nearly_all(&connection, database)).is_err() {
-                        return;
-                    }
+    /// A failure that may pass is told once, and not at every commit.
+    fn tell(&mut self, copied: Result<(), Failure>, writer: &Connection) {
+        match copied {
+            Ok(()) => self.failing = false,
+            Err(Failure::Lost(error)) => self.give_up(&error, writer),
+            Err(Failure::Passing(error)) => {
+                if !self.failing {
+                    tracing::warn!(%error, "copying the log of the database back failed; it will be tried again");
                 }
-            })
-            .map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
-        Ok(Self { asked, done, handle })
-    }
-}
-
-/// Copies and flushes until there is little that was written meanwhile.
-fn copy_nearly_all(connection: &Connection, database: Database) -> StoreResult<()> {
-    let mut before = 0;
-    for _ in 0..ROUNDS {
-        let copied = copy(connection)?;
-        database.flush()?;
-        if copied - before <= FEW {
-            break;
+                self.failing = true;
+            }
         }
-        before = copied;
     }
-    Ok(())
-}
 
-/// Copies what can be copied without anybody waiting, and flushes the database where that is all of it. How many pages of the log
-/// are copied now.
-fn copy(connection: &Connection) -> StoreResult<i32> {
-    // What others are in the way of is copied the next time.
-    Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?)
+    /// The pages are on disk in the log and nowhere else, and asked once more the system would say that all is well. So the log has to
+    /// stay, at the end too: whoever opens the database next copies all of it.
+    fn give_up(&mut self, error: &StoreError, writer: &Connection) {
+        if let Copying::Idle(copier) = std::mem::replace(&mut self.copying, Copying::GivenUp) {
+            // Its connection is to be closed before the writer's.
+            let _ = copier.end();
+        }
+        let kept = writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        tracing::error!(%error, kept = kept.is_ok(), "the disk did not take what was copied back into the database. All of it is in \
+            the log, which is kept and grows until the server starts again: see to the disk before that");
+    }
+
+    fn say_whether_it_is_long(&mut self, pages: i32) {
+        // Zero: nobody has counted since it was copied.
+        if (1..LONG).contains(&pages) {
+            self.said_that_it_is_long = false;
+        }
+        if pages >= VERY_LONG && !self.said_that_it_is_long {
+            self.said_that_it_is_long = true;
+            tracing::warn!(
+                pages,
+                "the log of the database has grown long: somebody has been reading for long, or the disk is slow"
+            );
+        }
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +181,7 @@ mod tests {
             log.tend(&connection);
         }
         assert!(pages_of(&path) < 10 * u64::from(LONG.unsigned_abs()), "{}", pages_of(&path));
-        log.close();
+        log.close(&connection);
         drop(connection);
         assert!(!path.with_extension("db-wal").exists(), "the last connection tidies up");
         let kept: i32 = Connection::open(&path).unwrap().query_row("SELECT v FROM t", [], |row| row.get(0)).unwrap();
@@ -202,7 +196,7 @@ mod tests {
             connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
             log.tend(&connection);
         }
-        assert!(matches!(log.copier, Copier::Absent));
+        assert!(matches!(log.copying, Copying::NotYet));
     }
 
     #[test]
@@ -221,16 +215,34 @@ mod tests {
     fn a_thread_that_died_is_replaced() {
         let (_folder, path, mut connection) = place();
         let mut log = Log::of(path.clone(), &mut connection).unwrap();
-        let ((asked, _), (_, done)) = (sync_channel(1), sync_channel(1));
-        log.copier = Copier::Copying(Thread { asked, done, handle: std::thread::spawn(|| {}) });
+        log.copying = Copying::UnderWay(Copier::dead());
         log.tend(&connection);
-        assert!(log.failing && matches!(log.copier, Copier::Absent));
+        assert!(log.failing && matches!(log.copying, Copying::NotYet));
         for number in 0..5 * LONG {
             connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
             log.tend(&connection);
         }
-        assert!(!log.failing && !matches!(log.copier, Copier::Absent));
-        log.close();
+        assert!(!log.failing && !matches!(log.copying, Copying::NotYet));
+        log.close(&connection);
+    }
+
+    #[test]
+    fn where_the_disk_did_not_take_the_pages_the_log_is_kept() {
+        let (_folder, path, mut connection) = place();
+        let mut log = Log::of(path.clone(), &mut connection).unwrap();
+        log.copying = Copying::Idle(Copier::that_cannot_flush(&path, Arc::clone(&log.pages)));
+        for number in 0..5 * LONG {
+            connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
+            log.tend(&connection);
+        }
+        assert!(matches!(log.copying, Copying::GivenUp));
+        let grown = pages_of(&path);
+        assert!(grown >= 4 * u64::from(LONG.unsigned_abs()), "{grown}");
+        log.close(&connection);
+        drop(connection);
+        assert_eq!(pages_of(&path), grown, "nobody has tidied it away");
+        let kept: i32 = Connection::open(&path).unwrap().query_row("SELECT v FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 5 * LONG - 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod accounts;
 mod backup;
 mod connection;
+mod copier;
 mod ending;
 mod events;
 mod failures;

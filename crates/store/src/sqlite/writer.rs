@@ -253,7 +253,7 @@ impl Thread {
         self.keeper.follow_at_last(&self.connection);
         // This connection is to close last.
         if let Some(log) = self.log.take() {
-            log.close();
+            log.close(&self.connection);
         }
     }
 
