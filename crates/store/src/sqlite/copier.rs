@@ -43,7 +43,7 @@ impl Copier {
         let connection = connect(path, Access::Read)?;
         let (asked, asks) = sync_channel(1);
         let (dones, done) = sync_channel(1);
-        let mut copying = Copying { connection, database, pages, flushed: 0 };
+        let copying = Copying { connection, database, pages };
         let handle = Builder::new()
             .name("store-log".to_owned())
             .spawn(move || {
@@ -89,24 +89,23 @@ struct Copying {
     connection: Connection,
     database: Database,
     pages: Arc<AtomicI32>,
-    /// How many pages of the log were copied when the database was flushed.
-    flushed: i32,
 }
 
 impl Copying {
     /// Copies and flushes until there is little that was written meanwhile.
-    fn copy_nearly_all(&mut self) -> Result<(), Failure> {
+    fn copy_nearly_all(&self) -> Result<(), Failure> {
+        let mut before = 0;
         for _ in 0..ROUNDS {
             let copied = copy(&self.connection)?;
-            if copied <= 0 || copied == self.flushed {
+            if copied <= before {
                 // Somebody reads what has to stay as it is, or copies.
                 break;
             }
             self.database.flush().map_err(Failure::Lost)?;
-            self.flushed = copied;
             if self.pages.load(Ordering::Relaxed) - copied <= FEW {
                 break;
             }
+            before = copied;
         }
         Ok(())
     }

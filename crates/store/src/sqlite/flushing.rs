@@ -1,9 +1,9 @@
-//! Flushing the database beside SQLite, which does it for nobody but whoever copies the end of the log.
+//! Flushing the database beside SQLite, which does it for nobody but whoever copies the end of the log; and what follows where it fails.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::StoreResult;
 use crate::error::StoreError;
@@ -37,6 +37,26 @@ impl Database {
     /// Waits until everything that was written to it is on disk.
     pub(super) fn flush(self) -> StoreResult<()> {
         self.0.sync_data().map_err(|error| cannot("flush", &error))
+    }
+}
+
+/// Whether the disk took everything so far.
+///
+/// Where it did not, SQLite knows nothing of it: it reads from the database what was copied there, which is gone as soon as the system
+/// forgets the pages. So nothing is read or written any more. Whoever opens the database next copies all of the log once more.
+#[derive(Clone, Default)]
+pub(super) struct Disk(Arc<OnceLock<StoreError>>);
+
+impl Disk {
+    /// [`StoreError::Unavailable`] from the failure on.
+    pub(super) fn holds(&self) -> StoreResult<()> {
+        self.0.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    pub(super) fn failed(&self, error: &StoreError) {
+        let text =
+            format!("the disk did not take what was copied back into the database, start again once it does: {error}");
+        self.0.get_or_init(|| StoreError::Unavailable(text));
     }
 }
 

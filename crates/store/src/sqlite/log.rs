@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use crate::StoreResult;
 use crate::error::StoreError;
 use crate::sqlite::copier::{Copier, Failure, copy};
+use crate::sqlite::flushing::Disk;
 
 /// From how many pages on the log is copied back: as SQLite does it by itself.
 const LONG: i32 = 1000;
@@ -27,6 +28,7 @@ pub(super) struct Log {
     /// The pages in it, as of the last commit.
     pages: Arc<AtomicI32>,
     copying: Copying,
+    disk: Disk,
     failing: bool,
     said_that_it_is_long: bool,
 }
@@ -42,7 +44,7 @@ enum Copying {
 
 impl Log {
     /// The log of the database in this file, which nobody but this connection writes to in this process.
-    pub(super) fn of(path: PathBuf, writer: &mut Connection) -> StoreResult<Self> {
+    pub(super) fn of(path: PathBuf, writer: &mut Connection, disk: Disk) -> StoreResult<Self> {
         let pages = Arc::new(AtomicI32::new(0));
         let counted = Arc::clone(&pages);
         // It takes the place of SQLite's own, which copies within the commit.
@@ -50,7 +52,7 @@ impl Log {
             counted.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { path, pages, copying: Copying::NotYet, failing: false, said_that_it_is_long: false })
+        Ok(Self { path, pages, copying: Copying::NotYet, disk, failing: false, said_that_it_is_long: false })
     }
 
     /// To be called between two transactions of the writer.
@@ -90,7 +92,8 @@ impl Log {
         match copied {
             Ok(()) => {
                 self.copying = Copying::Idle(copier);
-                self.tell(copy(writer).map(drop), writer);
+                let rest = self.copy(writer);
+                self.tell(rest, writer);
             }
             Err(failure) => {
                 // It is idle; the next time another thread is started.
@@ -98,17 +101,22 @@ impl Log {
                 self.copy_instead(failure, writer);
             }
         }
-        // Until the next commit says how long it is.
-        self.pages.store(0, Ordering::Relaxed);
     }
 
     /// The writer copies all of it where the thread could not, and may.
     fn copy_instead(&mut self, failure: Failure, writer: &Connection) {
         let may = matches!(failure, Failure::Passing(_));
         self.tell(Err(failure), writer);
-        if may && let Err(Failure::Lost(error)) = copy(writer) {
+        if may && let Err(Failure::Lost(error)) = self.copy(writer) {
             self.give_up(&error, writer);
         }
+    }
+
+    fn copy(&self, writer: &Connection) -> Result<(), Failure> {
+        let copied = copy(writer).map(drop);
+        // Until the next commit says how long it is.
+        self.pages.store(0, Ordering::Relaxed);
+        copied
     }
 
     /// A failure that may pass is told once, and not at every commit.
@@ -126,15 +134,16 @@ impl Log {
     }
 
     /// The pages are on disk in the log and nowhere else, and asked once more the system would say that all is well. So the log has to
-    /// stay, at the end too: whoever opens the database next copies all of it.
+    /// stay, at the end too.
     fn give_up(&mut self, error: &StoreError, writer: &Connection) {
+        self.disk.failed(error);
         if let Copying::Idle(copier) = std::mem::replace(&mut self.copying, Copying::GivenUp) {
             // Its connection is to be closed before the writer's.
             let _ = copier.end();
         }
         let kept = writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        tracing::error!(%error, kept = kept.is_ok(), "the disk did not take what was copied back into the database. All of it is in \
-            the log, which is kept and grows until the server starts again: see to the disk before that");
+        tracing::error!(%error, log_is_kept = kept.is_ok(), "the disk did not take what was copied back into the database; nothing is \
+            read or written any more. What was committed is in the log: see to the disk, then start again");
     }
 
     fn say_whether_it_is_long(&mut self, pages: i32) {
@@ -175,7 +184,7 @@ mod tests {
     #[test]
     fn a_log_is_copied_beside_the_writer_and_starts_again() {
         let (_folder, path, mut connection) = place();
-        let mut log = Log::of(path.clone(), &mut connection).unwrap();
+        let mut log = Log::of(path.clone(), &mut connection, Disk::default()).unwrap();
         for number in 0..20 * LONG {
             connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
             log.tend(&connection);
@@ -191,7 +200,7 @@ mod tests {
     #[test]
     fn a_short_log_needs_no_thread() {
         let (_folder, path, mut connection) = place();
-        let mut log = Log::of(path, &mut connection).unwrap();
+        let mut log = Log::of(path, &mut connection, Disk::default()).unwrap();
         for number in 0..LONG / 2 {
             connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
             log.tend(&connection);
@@ -202,7 +211,7 @@ mod tests {
     #[test]
     fn where_no_thread_can_start_the_writer_copies_itself() {
         let (_folder, path, mut connection) = place();
-        let mut log = Log::of(path.with_extension("gone"), &mut connection).unwrap();
+        let mut log = Log::of(path.with_extension("gone"), &mut connection, Disk::default()).unwrap();
         for number in 0..5 * LONG {
             connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
             log.tend(&connection);
@@ -214,7 +223,7 @@ mod tests {
     #[test]
     fn a_thread_that_died_is_replaced() {
         let (_folder, path, mut connection) = place();
-        let mut log = Log::of(path.clone(), &mut connection).unwrap();
+        let mut log = Log::of(path.clone(), &mut connection, Disk::default()).unwrap();
         log.copying = Copying::UnderWay(Copier::dead());
         log.tend(&connection);
         assert!(log.failing && matches!(log.copying, Copying::NotYet));
@@ -229,20 +238,24 @@ mod tests {
     #[test]
     fn where_the_disk_did_not_take_the_pages_the_log_is_kept() {
         let (_folder, path, mut connection) = place();
-        let mut log = Log::of(path.clone(), &mut connection).unwrap();
+        let mut log = Log::of(path.clone(), &mut connection, Disk::default()).unwrap();
         log.copying = Copying::Idle(Copier::that_cannot_flush(&path, Arc::clone(&log.pages)));
-        for number in 0..5 * LONG {
+        let before = std::fs::read(&path).unwrap();
+        let mut number = 0;
+        while !matches!(log.copying, Copying::GivenUp) {
+            number += 1;
+            assert!(number < 100 * LONG, "nobody noticed");
             connection.execute("UPDATE t SET v = ?1", [number]).unwrap();
             log.tend(&connection);
         }
-        assert!(matches!(log.copying, Copying::GivenUp));
-        let grown = pages_of(&path);
-        assert!(grown >= 4 * u64::from(LONG.unsigned_abs()), "{grown}");
+        assert!(log.disk.holds().unwrap_err().to_string().contains("cannot flush the database file"));
         log.close(&connection);
         drop(connection);
-        assert_eq!(pages_of(&path), grown, "nobody has tidied it away");
+        assert!(pages_of(&path) >= u64::from(LONG.unsigned_abs()), "nobody has tidied it away");
+        // The database as it would be after the pages that were copied are lost.
+        std::fs::write(&path, before).unwrap();
         let kept: i32 = Connection::open(&path).unwrap().query_row("SELECT v FROM t", [], |row| row.get(0)).unwrap();
-        assert_eq!(kept, 5 * LONG - 1);
+        assert_eq!(kept, number);
     }
 
     #[test]
@@ -250,7 +263,7 @@ mod tests {
         let (_folder, path, mut connection) = place();
         let reader = Connection::open(&path).unwrap();
         reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
-        let mut log = Log::of(path.clone(), &mut connection).unwrap();
+        let mut log = Log::of(path.clone(), &mut connection, Disk::default()).unwrap();
         let mut number = 0;
         let mut write = |times: i32| {
             for _ in 0..times {

@@ -43,6 +43,8 @@ pub use crate::database::OpenMode;
 use crate::database::SchemaVersion;
 use crate::error::{RestoredError, StoreError};
 use crate::sqlite::connection::{Access, connect, create, locate};
+use crate::sqlite::flushing::Disk;
+use crate::sqlite::keeper::Keeper;
 use crate::sqlite::log::Log;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::witness::Witness;
@@ -71,6 +73,7 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>, mode: OpenMode, clock: Clock) -> StoreResult<Self> {
         let path = locate(path.as_ref())?;
         let witness = Witness::beside(&path);
+        let disk = Disk::default();
         let (connection, log) = match mode {
             OpenMode::Inspect => {
                 let connection = connect(&path, Access::Read)?;
@@ -85,14 +88,15 @@ impl SqliteStore {
                     state::stays(&connection)?;
                     witness.check(&mut connection)?;
                 }
-                let log = Log::of(path.clone(), &mut connection)?;
+                let log = Log::of(path.clone(), &mut connection, disk.clone())?;
                 (connection, Some(log))
             }
         };
         let (feed, feed_signal) = watch::channel(state::position(&connection)?.seq);
         let reading = (0..READERS).map(|_| connect(&path, Access::Read)).collect::<StoreResult<Vec<_>>>()?;
-        let (readers, mut threads) = Readers::start(reading, mode == OpenMode::Serve)?;
-        let (writer, thread) = Writer::start(connection, log, clock.clone(), feed, witness, mode == OpenMode::Serve)?;
+        let (readers, mut threads) = Readers::start(reading, disk.clone(), mode == OpenMode::Serve)?;
+        let keeper = Keeper::new(witness, mode == OpenMode::Serve);
+        let (writer, thread) = Writer::start(connection, log, disk, clock.clone(), feed, keeper)?;
         threads.push(thread);
         Ok(Self { writer, readers, feed: feed_signal, clock, path, threads: Mutex::new(threads) })
     }

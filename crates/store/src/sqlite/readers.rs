@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::StoreResult;
 use crate::error::StoreError;
+use crate::sqlite::flushing::Disk;
 use crate::sqlite::state;
 
 /// How many reads may wait. More than that is a pile-up: the callers are told at once.
@@ -19,6 +20,7 @@ const QUEUE: usize = 4096;
 pub(super) struct Readers {
     queue: SyncSender<Message>,
     threads: usize,
+    disk: Disk,
     serves: bool,
 }
 
@@ -30,7 +32,11 @@ enum Message {
 
 impl Readers {
     /// Starts one thread for each connection. Where it `serves`, nothing is read from a database that has moved.
-    pub(super) fn start(connections: Vec<Connection>, serves: bool) -> StoreResult<(Self, Vec<JoinHandle<()>>)> {
+    pub(super) fn start(
+        connections: Vec<Connection>,
+        disk: Disk,
+        serves: bool,
+    ) -> StoreResult<(Self, Vec<JoinHandle<()>>)> {
         let (queue, messages) = sync_channel(QUEUE);
         let messages = Arc::new(Mutex::new(messages));
         let threads = connections.len();
@@ -40,7 +46,7 @@ impl Readers {
             thread.map_err(|error| StoreError::Unavailable(format!("cannot start a reader: {error}")))
         });
         let handles = handles.collect::<StoreResult<Vec<_>>>()?;
-        Ok((Self { queue, threads, serves }, handles))
+        Ok((Self { queue, threads, disk, serves }, handles))
     }
 
     /// Reads what is committed now. Each statement sees the database as it is at one moment.
@@ -50,8 +56,9 @@ impl Readers {
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let serves = self.serves;
+        let (disk, serves) = (self.disk.clone(), self.serves);
         let read = move |connection: &Connection| {
+            disk.holds()?;
             if serves {
                 state::stays(connection)?;
             }

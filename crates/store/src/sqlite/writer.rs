@@ -11,11 +11,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
+use crate::sqlite::flushing::Disk;
 use crate::sqlite::keeper::Keeper;
 use crate::sqlite::log::Log;
 use crate::sqlite::rows::execute;
 use crate::sqlite::state;
-use crate::sqlite::witness::Witness;
 use crate::{Clock, StoreResult};
 
 /// How many jobs may wait. More than that is a pile-up: the callers are told at once.
@@ -82,18 +82,17 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread. With `witnessed` it keeps the witness.
+    /// Starts the thread.
     pub(super) fn start(
         connection: Connection,
         log: Option<Log>,
+        disk: Disk,
         clock: Clock,
         feed: watch::Sender<u64>,
-        witness: Witness,
-        witnessed: bool,
+        keeper: Keeper,
     ) -> StoreResult<(Self, JoinHandle<()>)> {
         let (queue, messages) = sync_channel(QUEUE);
-        let keeper = Keeper::new(witness, witnessed);
-        let thread = Thread { connection, log, clock, feed, keeper };
+        let thread = Thread { connection, log, disk, clock, feed, keeper };
         let handle = Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.serve(&messages))
@@ -216,6 +215,7 @@ struct Thread {
     connection: Connection,
     /// None where nothing is written.
     log: Option<Log>,
+    disk: Disk,
     clock: Clock,
     feed: watch::Sender<u64>,
     keeper: Keeper,
@@ -273,6 +273,11 @@ impl Thread {
 
     fn drain(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         if jobs.is_empty() {
+            return;
+        }
+        if let Err(error) = self.disk.holds() {
+            // It was told when it failed.
+            jobs.into_iter().for_each(|job| job.answer(Some(&error)));
             return;
         }
         let outcome = self.transact(&mut jobs);
