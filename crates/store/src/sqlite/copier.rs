@@ -43,12 +43,12 @@ impl Copier {
         let connection = connect(path, Access::Read)?;
         let (asked, asks) = sync_channel(1);
         let (dones, done) = sync_channel(1);
-        let copying = Copying { connection, database, pages };
+        let work = Work { connection, database, pages };
         let handle = Builder::new()
             .name("store-log".to_owned())
             .spawn(move || {
                 while let Ok(()) = asks.recv() {
-                    if dones.send(copying.copy_nearly_all()).is_err() {
+                    if dones.send(work.copy_nearly_all()).is_err() {
                         return;
                     }
                 }
@@ -85,13 +85,14 @@ fn died() -> Failure {
     Failure::Passing(StoreError::Internal("the thread that copies the log has died".to_owned()))
 }
 
-struct Copying {
+/// What the thread has.
+struct Work {
     connection: Connection,
     database: Database,
     pages: Arc<AtomicI32>,
 }
 
-impl Copying {
+impl Work {
     /// Copies and flushes until there is little that was written meanwhile.
     fn copy_nearly_all(&self) -> Result<(), Failure> {
         let mut before = 0;
