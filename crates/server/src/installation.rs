@@ -171,6 +171,14 @@ impl Countersign {
         HttpSettings { long_polls: api::LONG_POLLS, ..HttpSettings::from(&self.settings) }
     }
 
+    /// Waits for a failure of the database after which every request that needs it is answered 503 until another start: end the
+    /// process then, so that whatever watches over it starts it again. `countersign serve` does.
+    ///
+    /// So far there is one such failure: the disk under a SQLite file did not take what was to be flushed.
+    pub async fn failure(&self) -> StoreError {
+        self.store.failure().await
+    }
+
     /// Stops the upkeep and closes the store, so that everything written is in the database file.
     ///
     /// # Errors

@@ -1,4 +1,6 @@
-//! Where tests kill the process. Only builds for tests have fail points.
+//! Where tests kill the process, or let something fail. Only builds for tests have fail points.
+
+use std::io;
 
 pub(crate) fn before_commit() {
     fail::fail_point!("store::before-commit", |_| std::process::abort());
@@ -10,4 +12,10 @@ pub(crate) fn after_commit(rotated: bool) {
     if rotated {
         fail::fail_point!("rotation::after-commit", |_| std::process::abort());
     }
+}
+
+/// The disk does not take what was written.
+pub(crate) fn flush() -> io::Result<()> {
+    fail::fail_point!("store::flush", |_| Err(io::Error::other("a fail point")));
+    Ok(())
 }

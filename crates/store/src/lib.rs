@@ -173,6 +173,12 @@ pub trait Store: Send + Sync + 'static {
     /// Answers where the store can be read and locked for writing; a full disk is not noticed here.
     async fn ready(&self) -> StoreResult<()>;
 
+    /// Waits for a failure after which this process can do no more and another start can: every verb is answered with it. Whoever
+    /// serves the store should end the process then. It waits for ever where the back-end knows no such failure.
+    async fn failure(&self) -> StoreError {
+        std::future::pending().await
+    }
+
     /// Finishes what was begun and closes the database; the witness is up to date then. Verbs that come later are answered
     /// with [`StoreError::Unavailable`].
     async fn close(&self) -> StoreResult<()>;

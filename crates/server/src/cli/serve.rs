@@ -7,6 +7,7 @@ use std::pin::Pin;
 use axum::Extension;
 use axum::Router;
 use countersign_operations::accounts;
+use countersign_store::StoreError;
 
 use super::{Call, Failure};
 use crate::config::table::{self, Setting};
@@ -57,7 +58,7 @@ pub(super) async fn run(call: &mut Call<'_>) -> Result<(), Failure> {
         let _ = call.console.line(format_args!("countersign listening on http://{address}"));
         let _ = call.console.flush();
         tracing::info!(%address, "ready");
-        until_stopped(serving, stop, &shutdown).await
+        until_stopped(serving, stop, countersign.failure(), &shutdown).await
     }
     .await;
     let closed = countersign.close().await.map_err(Failure::from);
@@ -89,24 +90,26 @@ async fn listen_for(mut stop: Pin<&mut impl Future<Output = io::Result<()>>>) ->
     }
 }
 
-/// Serves until a listener fails or somebody asks for the end, and then until the requests in flight are answered. Asked a
-/// second time, it does not wait for them.
+/// Serves until a listener or the database fails or somebody asks for the end, and then until the requests in flight are answered.
+/// Asked a second time, it does not wait for them.
 async fn until_stopped(
     serving: impl Future<Output = io::Result<()>>,
     stop: Pin<&mut impl Future<Output = io::Result<()>>>,
+    failure: impl Future<Output = StoreError>,
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
     let mut serving = std::pin::pin!(serving);
-    tokio::select! {
+    let outcome = tokio::select! {
         ended = &mut serving => return ended.map_err(Failure::failed),
-        asked = stop => asked.map_err(Failure::failed)?,
-    }
+        asked = stop => { asked.map_err(Failure::failed)?; Ok(()) }
+        error = failure => Err(Failure::from(error)),
+    };
     let mut again = std::pin::pin!(asked_to_stop());
     listen_for(again.as_mut()).await.map_err(Failure::failed)?;
     tracing::info!("stopping: the requests in flight are finished first");
     shutdown.begin();
     tokio::select! {
-        ended = serving => ended.map_err(Failure::failed),
+        ended = serving => outcome.and(ended.map_err(Failure::failed)),
         again = again => {
             again.map_err(Failure::failed)?;
             Err(Failure::failed("asked a second time to stop: requests in flight were broken off"))

@@ -16,6 +16,7 @@ mod crash;
 mod deploying;
 mod discovery;
 #[cfg(target_os = "linux")]
+mod disk_failing;
 mod disk_full;
 mod failover;
 mod feed;

@@ -3,10 +3,12 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::StoreResult;
+use tokio::sync::SetOnce;
+
 use crate::error::StoreError;
+use crate::{StoreResult, fail_points};
 
 /// A handle of our own of a database file. What it flushes SQLite has not to wait for later.
 ///
@@ -36,7 +38,7 @@ impl Database {
 
     /// Waits until everything that was written to it is on disk.
     pub(super) fn flush(self) -> StoreResult<()> {
-        self.0.sync_data().map_err(|error| cannot("flush", &error))
+        fail_points::flush().and_then(|()| self.0.sync_data()).map_err(|error| cannot("flush", &error))
     }
 }
 
@@ -45,7 +47,7 @@ impl Database {
 /// Where it did not, SQLite knows nothing of it: it reads from the database what was copied there, which is gone as soon as the system
 /// forgets the pages. So nothing is read or written any more. Whoever opens the database next copies all of the log once more.
 #[derive(Clone, Default)]
-pub(super) struct Disk(Arc<OnceLock<StoreError>>);
+pub(super) struct Disk(Arc<SetOnce<StoreError>>);
 
 impl Disk {
     /// [`StoreError::Unavailable`] from the failure on.
@@ -54,9 +56,19 @@ impl Disk {
     }
 
     pub(super) fn failed(&self, error: &StoreError) {
+        let why = match error {
+            StoreError::Unavailable(why) => why.clone(),
+            error => error.to_string(),
+        };
         let text =
-            format!("the disk did not take what was copied back into the database, start again once it does: {error}");
-        self.0.get_or_init(|| StoreError::Unavailable(text));
+            format!("the disk did not take what was copied back into the database, start again once it does: {why}");
+        // Only the first failure counts.
+        let _ = self.0.set(StoreError::Unavailable(text));
+    }
+
+    /// Waits for the failure.
+    pub(super) async fn failure(&self) -> StoreError {
+        self.0.wait().await.clone()
     }
 }
 

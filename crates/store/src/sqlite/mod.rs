@@ -58,6 +58,7 @@ const READERS: usize = 4;
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    disk: Disk,
     feed: watch::Receiver<u64>,
     clock: Clock,
     path: PathBuf,
@@ -96,9 +97,9 @@ impl SqliteStore {
         let reading = (0..READERS).map(|_| connect(&path, Access::Read)).collect::<StoreResult<Vec<_>>>()?;
         let (readers, mut threads) = Readers::start(reading, disk.clone(), mode == OpenMode::Serve)?;
         let keeper = Keeper::new(witness, mode == OpenMode::Serve);
-        let (writer, thread) = Writer::start(connection, log, disk, clock.clone(), feed, keeper)?;
+        let (writer, thread) = Writer::start(connection, log, disk.clone(), clock.clone(), feed, keeper)?;
         threads.push(thread);
-        Ok(Self { writer, readers, feed: feed_signal, clock, path, threads: Mutex::new(threads) })
+        Ok(Self { writer, readers, disk, feed: feed_signal, clock, path, threads: Mutex::new(threads) })
     }
 
     /// The file.

@@ -21,7 +21,7 @@ use crate::verbs::{
     NewAccount, NewKey, NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered,
     Rotate, RotatedIn, SessionAccount, Sweep,
 };
-use crate::{Store, StoreResult};
+use crate::{Store, StoreError, StoreResult};
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -191,6 +191,10 @@ impl Store for SqliteStore {
     async fn ready(&self) -> StoreResult<()> {
         self.readers.run(|connection| state::position(connection).map(|_| ())).await?;
         self.writer.run(state::try_write).await
+    }
+
+    async fn failure(&self) -> StoreError {
+        self.disk.failure().await
     }
 
     async fn close(&self) -> StoreResult<()> {

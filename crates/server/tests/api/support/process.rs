@@ -79,8 +79,13 @@ impl Process {
     /// Asks it to stop, as `kill` does, and waits until it has.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         rustix::process::kill_process(self.id(), rustix::process::Signal::TERM).unwrap();
+        self.ends()
+    }
+
+    /// Waits until it ends.
+    pub(crate) fn ends(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        until(Duration::from_secs(20), "the program ends after SIGTERM", || child.try_wait().unwrap());
+        until(Duration::from_secs(20), "the program ends", || child.try_wait().unwrap());
         self.wait()
     }
 
