@@ -171,10 +171,11 @@ impl Countersign {
         HttpSettings { long_polls: api::LONG_POLLS, ..HttpSettings::from(&self.settings) }
     }
 
-    /// Waits for a failure of the database after which every request that needs it is answered 503 until another start: end the
-    /// process then, so that whatever watches over it starts it again. `countersign serve` does.
+    /// Waits for a failure after which nothing is read from the database or written to it until another process opens it, so that
+    /// whatever needs it is answered 503: end the process then, for whatever watches over it to start it again. `countersign serve` does.
     ///
-    /// So far there is one such failure: the disk under a SQLite file did not take what was to be flushed.
+    /// There is one such failure: the disk did not take what was copied back from the log of a SQLite database. All that was committed
+    /// is in the log.
     pub async fn failure(&self) -> StoreError {
         self.store.failure().await
     }
@@ -182,7 +183,7 @@ impl Countersign {
     /// Stops the upkeep and closes the store, so that everything written is in the database file.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's. Where it is the [`failure`](Self::failure), the log beside the file has what that lacks.
     pub async fn close(mut self) -> Result<(), StoreError> {
         if self.stop_upkeep().await
             && let Err(error) = upkeep::finish(&self.operations).await

@@ -14,4 +14,5 @@ mod rarely;
 pub mod telemetry;
 mod trust;
 
+pub use countersign_store::StoreError;
 pub use installation::{Countersign, OpenError};

@@ -173,13 +173,11 @@ pub trait Store: Send + Sync + 'static {
     /// Answers where the store can be read and locked for writing; a full disk is not noticed here.
     async fn ready(&self) -> StoreResult<()>;
 
-    /// Waits for a failure after which this process can do no more and another start can: every verb is answered with it. Whoever
-    /// serves the store should end the process then. It waits for ever where the back-end knows no such failure.
-    async fn failure(&self) -> StoreError {
-        std::future::pending().await
-    }
+    /// Waits for a failure after which nothing is read or written any more until another process opens the store: whoever serves it
+    /// should end. It waits for ever where there is no such failure.
+    async fn failure(&self) -> StoreError;
 
     /// Finishes what was begun and closes the database; the witness is up to date then. Verbs that come later are answered
-    /// with [`StoreError::Unavailable`].
+    /// with [`StoreError::Unavailable`]. After a [`failure`](Self::failure), or one that is met here, that is the error.
     async fn close(&self) -> StoreResult<()>;
 }

@@ -84,7 +84,7 @@ async fn beside(cli: &Cli) -> anyhow::Result<()> {
         anyhow::Error::new(error).context(wrong)
     })?;
     let router = weather::router(bearer.clone(), cli.cors_origin.iter().cloned());
-    serve(listener, router, &bearer).await
+    serve(listener, router, &bearer, asked_to_stop()).await
 }
 
 /// What of the command line or the environment is to be changed.
@@ -109,7 +109,14 @@ async fn embedded(cli: &Cli) -> anyhow::Result<()> {
     let bearer = countersign.bearer();
     let origins = countersign.settings().cors_origins.iter().map(|origin| origin.header().clone());
     let router = weather::router(bearer.clone(), origins).merge(countersign.router());
-    let served = serve(listener, router, &bearer).await;
+    let stop = async {
+        tokio::select! {
+            asked = asked_to_stop() => asked,
+            // It is told when Countersign closes.
+            _ = countersign.failure() => Ok(()),
+        }
+    };
+    let served = serve(listener, router, &bearer, stop).await;
     let closed = countersign.close().await.context("Countersign cannot be closed");
     served.and(closed)
 }
@@ -118,14 +125,19 @@ fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
     Listener::bind(address).with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Serves until the process is asked to stop, then finishes the requests in flight.
-async fn serve(listener: Listener, router: Router, bearer: &Bearer) -> anyhow::Result<()> {
+/// Serves until it has to stop, then finishes the requests in flight.
+async fn serve(
+    listener: Listener,
+    router: Router,
+    bearer: &Bearer,
+    stop: impl Future<Output = io::Result<()>>,
+) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let address = listener.address();
     // Countersign's long polls look for the shutdown among the extensions of their request.
     let router = router.layer(Extension(shutdown.clone()));
     let stop = async {
-        let stopped = asked_to_stop().await;
+        let stopped = stop.await;
         shutdown.begin();
         stopped
     };

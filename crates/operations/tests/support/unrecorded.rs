@@ -35,6 +35,10 @@ macro_rules! passed_on {
                 Err(StoreError::Unavailable("it went away".to_owned()))
             }
 
+            async fn failure(&self) -> StoreError {
+                self.0.failure().await
+            }
+
             fn feed_signal(&self) -> watch::Receiver<u64> {
                 self.0.feed_signal()
             }

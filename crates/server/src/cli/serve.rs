@@ -112,6 +112,7 @@ async fn until_stopped(
         ended = serving => outcome.and(ended.map_err(Failure::failed)),
         again = again => {
             again.map_err(Failure::failed)?;
+            outcome?;
             Err(Failure::failed("asked a second time to stop: requests in flight were broken off"))
         }
     }

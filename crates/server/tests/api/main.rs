@@ -15,8 +15,8 @@ mod clocks;
 mod crash;
 mod deploying;
 mod discovery;
-#[cfg(target_os = "linux")]
 mod disk_failing;
+#[cfg(target_os = "linux")]
 mod disk_full;
 mod failover;
 mod feed;

@@ -22,7 +22,7 @@ use crate::verbs::{
     NewAccount, NewKey, NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered,
     Rotate, RotatedIn, SessionAccount, Sweep,
 };
-use crate::{Store, StoreResult};
+use crate::{Store, StoreError, StoreResult};
 
 #[async_trait]
 impl Store for PostgresStore {
@@ -192,6 +192,11 @@ impl Store for PostgresStore {
 
     async fn ready(&self) -> StoreResult<()> {
         transact!(&self.base, |_writing| async { Ok(()) })
+    }
+
+    /// PostgreSQL sees to its disk itself, and after a failure all that is needed is another connection.
+    async fn failure(&self) -> StoreError {
+        std::future::pending().await
     }
 
     async fn close(&self) -> StoreResult<()> {

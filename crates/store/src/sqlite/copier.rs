@@ -12,7 +12,7 @@ use rusqlite::ffi::SQLITE_IOERR_FSYNC;
 use crate::StoreResult;
 use crate::error::StoreError;
 use crate::sqlite::connection::{Access, connect};
-use crate::sqlite::flushing::Database;
+use crate::sqlite::flushing::{Database, Disk};
 
 /// So few pages may be left for the writer to copy and to flush.
 const FEW: i32 = 100;
@@ -35,11 +35,11 @@ pub(super) struct Copier {
 
 impl Copier {
     /// Starts the thread. The writer counts in `pages` how long the log is.
-    pub(super) fn start(path: &Path, pages: Arc<AtomicI32>) -> StoreResult<Self> {
-        Self::with(path, Database::open(path)?, pages)
+    pub(super) fn start(path: &Path, pages: Arc<AtomicI32>, disk: Disk) -> StoreResult<Self> {
+        Self::with(path, Database::open(path)?, pages, disk)
     }
 
-    fn with(path: &Path, database: Database, pages: Arc<AtomicI32>) -> StoreResult<Self> {
+    fn with(path: &Path, database: Database, pages: Arc<AtomicI32>, disk: Disk) -> StoreResult<Self> {
         let connection = connect(path, Access::Read)?;
         let (asked, asks) = sync_channel(1);
         let (dones, done) = sync_channel(1);
@@ -48,7 +48,12 @@ impl Copier {
             .name("store-log".to_owned())
             .spawn(move || {
                 while let Ok(()) = asks.recv() {
-                    if dones.send(work.copy_nearly_all()).is_err() {
+                    let copied = work.copy_nearly_all();
+                    if let Err(Failure::Lost(error)) = &copied {
+                        // At once: the writer, who closes the log, may have nothing to do for long.
+                        disk.failed(error);
+                    }
+                    if dones.send(copied).is_err() {
                         return;
                     }
                 }
@@ -133,8 +138,8 @@ impl Copier {
     }
 
     /// One that copies, and whose flushes fail.
-    pub(super) fn that_cannot_flush(path: &Path, pages: Arc<AtomicI32>) -> Self {
+    pub(super) fn that_cannot_flush(path: &Path, pages: Arc<AtomicI32>, disk: Disk) -> Self {
         // Nothing can be flushed there: it is no file.
-        Self::with(path, Database::open(Path::new("/dev/null")).unwrap(), pages).unwrap()
+        Self::with(path, Database::open(Path::new("/dev/null")).unwrap(), pages, disk).unwrap()
     }
 }

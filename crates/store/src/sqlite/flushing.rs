@@ -42,7 +42,7 @@ impl Database {
     }
 }
 
-/// Whether the disk took everything so far.
+/// Whether the disk took all that was copied back so far.
 ///
 /// Where it did not, SQLite knows nothing of it: it reads from the database what was copied there, which is gone as soon as the system
 /// forgets the pages. So nothing is read or written any more. Whoever opens the database next copies all of the log once more.
@@ -55,15 +55,21 @@ impl Disk {
         self.0.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
+    /// Only the first failure counts, and is told.
     pub(super) fn failed(&self, error: &StoreError) {
+        if self.0.initialized() {
+            return;
+        }
         let why = match error {
             StoreError::Unavailable(why) => why.clone(),
             error => error.to_string(),
         };
-        let text =
-            format!("the disk did not take what was copied back into the database, start again once it does: {why}");
-        // Only the first failure counts.
-        let _ = self.0.set(StoreError::Unavailable(text));
+        let error = StoreError::Unavailable(format!(
+            "the disk did not take what was copied from the log into the database file ({why}). All that was committed is in the log, \
+             the file beside it whose name ends in -wal: keep both, the next server copies it once more"
+        ));
+        tracing::error!(%error, "nothing is read or written any more");
+        let _ = self.0.set(error);
     }
 
     /// Waits for the failure.

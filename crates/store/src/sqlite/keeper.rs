@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::StoreResult;
+use crate::sqlite::flushing::Disk;
 use crate::sqlite::witness::Witness;
 
 /// How far the witness may be behind.
@@ -13,13 +14,14 @@ const WITNESS_DELAY: Duration = Duration::from_secs(1);
 /// Keeps the witness not far behind, and never ahead.
 pub(super) struct Keeper {
     witness: Witness,
+    disk: Disk,
     keeps: bool,
     behind_since: Option<Instant>,
 }
 
 impl Keeper {
-    pub(super) fn new(witness: Witness, keeps: bool) -> Self {
-        Self { witness, keeps, behind_since: None }
+    pub(super) fn new(witness: Witness, disk: Disk, keeps: bool) -> Self {
+        Self { witness, disk, keeps, behind_since: None }
     }
 
     pub(super) fn fell_behind(&mut self) {
@@ -45,6 +47,11 @@ impl Keeper {
     }
 
     fn follow(&mut self, connection: &Connection) {
+        if self.disk.holds().is_err() {
+            // Nothing is read any more. A witness that is behind says nothing wrong.
+            self.behind_since = None;
+            return;
+        }
         match self.witness.follow(connection) {
             Ok(()) => self.behind_since = None,
             Err(error) => {

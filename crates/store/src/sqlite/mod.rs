@@ -96,7 +96,7 @@ impl SqliteStore {
         let (feed, feed_signal) = watch::channel(state::position(&connection)?.seq);
         let reading = (0..READERS).map(|_| connect(&path, Access::Read)).collect::<StoreResult<Vec<_>>>()?;
         let (readers, mut threads) = Readers::start(reading, disk.clone(), mode == OpenMode::Serve)?;
-        let keeper = Keeper::new(witness, mode == OpenMode::Serve);
+        let keeper = Keeper::new(witness, disk.clone(), mode == OpenMode::Serve);
         let (writer, thread) = Writer::start(connection, log, disk.clone(), clock.clone(), feed, keeper)?;
         threads.push(thread);
         Ok(Self { writer, readers, disk, feed: feed_signal, clock, path, threads: Mutex::new(threads) })
@@ -108,7 +108,7 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Ends the threads, and with them the connections: [`StoreError::Internal`] where one had died.
+    /// Ends the threads, and with them the connections: [`StoreError::Internal`] where one had died, and the failure of the disk.
     async fn end(&self) -> StoreResult<()> {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let (end_readers, end_writer) = (self.readers.closing(), self.writer.closing());
@@ -116,12 +116,13 @@ impl SqliteStore {
             end_readers();
             let mut threads = threads;
             let writer = threads.pop();
-            let readers_ended = threads.into_iter().all(|thread| thread.join().is_ok());
+            // Each of them, whatever became of another.
+            let readers: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
             end_writer();
-            writer.is_none_or(|thread| thread.join().is_ok()) && readers_ended
+            writer.is_none_or(|thread| thread.join().is_ok()) && readers.iter().all(Result::is_ok)
         });
         match closed.await {
-            Ok(true) => Ok(()),
+            Ok(true) => self.disk.holds(),
             Ok(false) | Err(_) => Err(StoreError::Internal("a thread of the store had died".to_owned())),
         }
     }
