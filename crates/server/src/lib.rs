@@ -14,5 +14,4 @@ mod rarely;
 pub mod telemetry;
 mod trust;
 
-pub use countersign_store::StoreError;
-pub use installation::{Countersign, OpenError};
+pub use installation::{Countersign, OpenError, StoreError};
