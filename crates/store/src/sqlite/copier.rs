@@ -12,7 +12,8 @@ use rusqlite::ffi::SQLITE_IOERR_FSYNC;
 use crate::StoreResult;
 use crate::error::StoreError;
 use crate::sqlite::connection::{Access, connect};
-use crate::sqlite::flushing::{Database, Disk};
+use crate::sqlite::disk::Disk;
+use crate::sqlite::flushing::Database;
 
 /// So few pages may be left for the writer to copy and to flush.
 const FEW: i32 = 100;

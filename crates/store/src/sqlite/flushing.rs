@@ -1,11 +1,9 @@
-//! Flushing the database beside SQLite, which does it for nobody but whoever copies the end of the log; and what follows where it fails.
+//! Flushing the database beside SQLite, which does it for nobody but whoever copies the end of the log.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::SetOnce;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::StoreError;
 use crate::{StoreResult, fail_points};
@@ -39,42 +37,6 @@ impl Database {
     /// Waits until everything that was written to it is on disk.
     pub(super) fn flush(self) -> StoreResult<()> {
         fail_points::flush().and_then(|()| self.0.sync_data()).map_err(|error| cannot("flush", &error))
-    }
-}
-
-/// Whether the disk took all that was copied back so far.
-///
-/// Where it did not, SQLite knows nothing of it: it reads from the database what was copied there, which is gone as soon as the system
-/// forgets the pages. So nothing is read or written any more. Whoever opens the database next copies all of the log once more.
-#[derive(Clone, Default)]
-pub(super) struct Disk(Arc<SetOnce<StoreError>>);
-
-impl Disk {
-    /// [`StoreError::Unavailable`] from the failure on.
-    pub(super) fn holds(&self) -> StoreResult<()> {
-        self.0.get().map_or(Ok(()), |error| Err(error.clone()))
-    }
-
-    /// Only the first failure counts, and is told.
-    pub(super) fn failed(&self, error: &StoreError) {
-        if self.0.initialized() {
-            return;
-        }
-        let why = match error {
-            StoreError::Unavailable(why) => why.clone(),
-            error => error.to_string(),
-        };
-        let error = StoreError::Unavailable(format!(
-            "the disk did not take what was copied from the log into the database file ({why}). All that was committed is in the log, \
-             the file beside it whose name ends in -wal: keep both, the next server copies it once more"
-        ));
-        tracing::error!(%error, "nothing is read or written any more");
-        let _ = self.0.set(error);
-    }
-
-    /// Waits for the failure.
-    pub(super) async fn failure(&self) -> StoreError {
-        self.0.wait().await.clone()
     }
 }
 

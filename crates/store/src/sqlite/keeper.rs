@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::StoreResult;
-use crate::sqlite::flushing::Disk;
+use crate::sqlite::disk::Disk;
 use crate::sqlite::witness::Witness;
 
 /// How far the witness may be behind.

@@ -11,7 +11,7 @@ use rusqlite::config::DbConfig;
 use crate::StoreResult;
 use crate::error::StoreError;
 use crate::sqlite::copier::{Copier, Failure, copy};
-use crate::sqlite::flushing::Disk;
+use crate::sqlite::disk::Disk;
 
 /// From how many pages on the log is copied back: as SQLite does it by itself.
 const LONG: i32 = 1000;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::StoreResult;
 use crate::error::StoreError;
-use crate::sqlite::flushing::Disk;
+use crate::sqlite::disk::Disk;
 use crate::sqlite::state;
 
 /// How many reads may wait. More than that is a pile-up: the callers are told at once.

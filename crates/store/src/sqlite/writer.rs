@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
-use crate::sqlite::flushing::Disk;
+use crate::sqlite::disk::Disk;
 use crate::sqlite::keeper::Keeper;
 use crate::sqlite::log::Log;
 use crate::sqlite::rows::execute;
