@@ -1,8 +1,10 @@
 //! On what it was measured, in words.
 
+use std::collections::BTreeMap;
+
 use super::Report;
 use crate::drive::Load;
-use crate::figures::bytes;
+use crate::figures::{bytes, median};
 
 /// The facts, a line each.
 pub(super) fn lines(report: &Report) -> Vec<(&'static str, String)> {
@@ -26,7 +28,11 @@ pub(super) fn lines(report: &Report) -> Vec<(&'static str, String)> {
         ("databases", format!("SQLite {}; {}", facts.sqlite, facts.postgres)),
         (
             "noise",
-            format!("{noise}; at most {:.0} % of the processors went to others during a load", others(report) * 100.0),
+            format!(
+                "{noise}; at most {:.0} % of the processors went to others during a load{}",
+                others(report) * 100.0,
+                speeds(report)
+            ),
         ),
     ]
 }
@@ -37,6 +43,44 @@ fn others(report: &Report) -> f64 {
     loads.map(|load: &Load| load.others_share).fold(0.0, f64::max)
 }
 
+/// How much the speed of the machine has changed, which its owner does not see: the driver does the same for an answer in every run.
+fn speeds(report: &Report) -> String {
+    let an_answer = |load: &'_ Load| load.driver_cpu / load.count().max(1) as f64;
+    let times = report.runs.iter().flat_map(|run| run.loads.iter().map(|load| (load.name.as_str(), an_answer(load))));
+    let Some(times) = unevenness(times) else { return String::new() };
+    format!(
+        "; for the same load the driver took {times:.2} times as long in the slowest run as in the fastest (median)"
+    )
+}
+
+/// The longest of what bears the same name as a multiple of the shortest, the median of all names; `None` where nothing was done twice.
+fn unevenness<'a>(times: impl Iterator<Item = (&'a str, f64)>) -> Option<f64> {
+    let mut of_name: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (name, time) in times.filter(|(_, time)| *time > 0.0) {
+        of_name.entry(name).or_default().push(time);
+    }
+    let spread = |times: &Vec<f64>| {
+        let (least, most) = (times.iter().copied().reduce(f64::min)?, times.iter().copied().reduce(f64::max)?);
+        (times.len() > 1).then_some(most / least)
+    };
+    median(&of_name.values().filter_map(spread).collect::<Vec<_>>())
+}
+
 pub(super) fn text(report: &Report) -> String {
     lines(report).iter().map(|(name, value)| format!("{name:<11} {}\n", value.replace("**", ""))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uneven_machine_is_seen_by_what_the_driver_takes_for_the_same_load() {
+        let even = [("a", 2.0), ("b", 5.0), ("a", 2.0), ("b", 5.0)];
+        assert_eq!(unevenness(even.into_iter()), Some(1.0));
+        let uneven = [("a", 2.0), ("b", 6.0), ("c", 1.0), ("a", 3.0), ("b", 3.0), ("c", 1.0), ("d", 9.0)];
+        assert_eq!(unevenness(uneven.into_iter()), Some(1.5));
+        assert_eq!(unevenness([("a", 2.0), ("b", 6.0)].into_iter()), None);
+        assert_eq!(unevenness([("a", 0.0), ("a", 6.0)].into_iter()), None);
+    }
 }
