@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 mod installation;
+mod key_file;
 pub mod listener;
 pub mod problem;
 mod rarely;

@@ -39,7 +39,7 @@ environment, the environment over the file.
 Exit codes: 0 done; 1 it failed; 2 the command line or a setting is wrong.";
 
 /// What a command that is no server tells of its work: what goes wrong, and that it made the key-encryption key.
-const COMMAND_LOG: &str = "warn,countersign::installation=info";
+const COMMAND_LOG: &str = "warn,countersign::key_file=info";
 
 #[derive(Parser)]
 #[command(
