@@ -65,6 +65,11 @@ impl Load {
         self.kinds.iter().map(|kind| kind.latencies.len() as u64).sum()
     }
 
+    /// What an answer took of this processor time.
+    pub(crate) fn an_answer(&self, cpu: f64) -> f64 {
+        cpu / self.count().max(1) as f64
+    }
+
     /// The memory of the first process that was watched.
     pub(crate) fn resident(&self) -> Option<u64> {
         self.watched.first().map(|watched| watched.resident)
@@ -74,18 +79,18 @@ impl Load {
     pub(crate) fn line(&self) -> String {
         use crate::figures::{count, seconds};
 
-        let all = self.count().max(1) as f64;
         let kinds = self.kinds.iter().enumerate().filter(|(at, _)| self.has(*at)).map(|(at, kind)| {
             let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| seconds(kind.quantile(share)));
             format!("{}/s {}, p50 {p50}, p95 {p95}, p99 {p99}", count(self.rate(at)), kind.name)
         });
-        let used = self.watched.iter().map(|watched| format!("{} {}", watched.name, seconds(watched.cpu / all)));
+        let used =
+            self.watched.iter().map(|watched| format!("{} {}", watched.name, seconds(self.an_answer(watched.cpu))));
         let others = match self.others_share {
             share if share > 0.05 => format!("; others had {:.0} % of the machine", share * 100.0),
             _ => String::new(),
         };
         let kinds = kinds.collect::<Vec<_>>().join("; ");
-        let driver = format!("driver {}", seconds(self.driver_cpu / all));
+        let driver = format!("driver {}", seconds(self.an_answer(self.driver_cpu)));
         let used = used.chain([driver]).collect::<Vec<_>>().join(", ");
         format!("{kinds}; processor time an answer: {used}{others}")
     }

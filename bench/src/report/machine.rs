@@ -43,10 +43,10 @@ fn others(report: &Report) -> f64 {
     loads.map(|load: &Load| load.others_share).fold(0.0, f64::max)
 }
 
-/// How much the speed of the machine has changed, which its owner does not see: the driver does the same for an answer in every run.
+/// How much the speed of the machine has changed: the driver does the same for an answer in every run.
 fn speeds(report: &Report) -> String {
-    let an_answer = |load: &'_ Load| load.driver_cpu / load.count().max(1) as f64;
-    let times = report.runs.iter().flat_map(|run| run.loads.iter().map(|load| (load.name.as_str(), an_answer(load))));
+    let loads = report.runs.iter().flat_map(|run| &run.loads);
+    let times = loads.map(|load| (load.name.as_str(), load.an_answer(load.driver_cpu)));
     let Some(times) = unevenness(times) else { return String::new() };
     format!(
         "; for the same load the driver took {times:.2} times as long in the slowest run as in the fastest (median)"

@@ -93,7 +93,7 @@ fn watched(load: &Load, name: &str) -> Option<f64> {
 /// The median over the runs of what an answer of this load took.
 fn each(report: &Report, name: &str, cpu: impl Fn(&Load) -> Option<f64>) -> Option<f64> {
     let loads = report.runs.iter().flat_map(|run| &run.loads).filter(|load| load.name == name);
-    let values: Vec<f64> = loads.filter_map(|load| Some(cpu(load)? / load.count().max(1) as f64)).collect();
+    let values: Vec<f64> = loads.filter_map(|load| Some(load.an_answer(cpu(load)?))).collect();
     median(&values)
 }
 

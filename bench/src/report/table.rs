@@ -96,10 +96,10 @@ pub(super) fn loads(report: &Report) -> Table {
             let quantile = |share: f64| seconds(middle(&|load| load.kinds[at].quantile(share)));
             let name = if kinds.len() == 1 { load.name.clone() } else { format!("{}: {}", load.name, kind.name) };
             let used = |at: usize| {
-                let each = |load: &crate::drive::Load| load.watched[at].cpu / load.count().max(1) as f64;
+                let each = |load: &crate::drive::Load| load.an_answer(load.watched[at].cpu);
                 format!("{} {}", load.watched[at].name, seconds(middle(&each)))
             };
-            let driver = seconds(middle(&|load| load.driver_cpu / load.count().max(1) as f64));
+            let driver = seconds(middle(&|load| load.an_answer(load.driver_cpu)));
             let used: Vec<String> = (0..load.watched.len()).map(used).chain([format!("driver {driver}")]).collect();
             let memory = middle(&|load| load.resident().unwrap_or_default() as f64);
             let shared = at > 0;
