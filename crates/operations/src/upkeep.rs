@@ -7,7 +7,7 @@ use countersign_core::events::Origin;
 use countersign_store::StoreError;
 use countersign_store::error::RestoredError;
 use countersign_store::verbs::Sweep;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::Operations;
 use crate::keys::KeyError;
@@ -130,8 +130,9 @@ async fn prune(operations: &Operations) {
     }
 }
 
+/// The first one after a period: what opened has just read everything, and the first requests come now.
 fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
+    let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

@@ -84,11 +84,11 @@ impl Countersign {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(loaded: Loaded) -> Result<Self, OpenError> {
-        // Whoever signs first would wait for it. Where no thread can be had, they do.
-        let _ = std::thread::Builder::new().name("entropy".to_owned()).spawn(gather_entropy);
         let algorithm = loaded.settings.signing_algorithm;
         let store = open_database(&loaded.settings.database(), OpenMode::Serve).await?;
         let mut opened = Self::over(store, loaded, algorithm).await?;
+        // Whoever signs first would wait for it; before, it would only take a processor from what opens. Where no thread can be had, they do.
+        let _ = std::thread::Builder::new().name("entropy".to_owned()).spawn(gather_entropy);
         opened.upkeep = Some(spawn(upkeep::run(Arc::clone(&opened.operations))));
         Ok(opened)
     }

@@ -75,7 +75,10 @@ impl PostgresStore {
             let mut tries = Tries::default();
             loop {
                 let outcome = match connections.get().await {
-                    Ok(connection) => prepare(&connection, &witness, mode, &clock).await,
+                    Ok(connection) => {
+                        let prepared = prepare(&connection, &witness, mode, &clock).await;
+                        prepared.map(|started| (started, connection))
+                    }
                     Err(fault) => Err(fault),
                 };
                 match outcome {
@@ -84,13 +87,15 @@ impl PostgresStore {
                 }
             }
         });
-        let Started { node, former } = starting.await?;
+        let (Started { node, former }, connection) = starting.await?;
         let node = Arc::new(node);
         let base = Arc::new(Base { connections, node: Arc::clone(&node), clock, offset: Offset::default() });
         let mut tasks = JoinSet::new();
         let batches = Batches::start(&base, &mut tasks);
         let witnessed = mode == OpenMode::Serve;
         if witnessed {
+            // To open another would take longer than all else of a start. Where this fails it is closed, and the first verb tells why.
+            drop(base.known(connection).await);
             match (listener::write(&witness, &Testimony::of(node.id, node.memory())).await, former) {
                 (Ok(()), Some(former)) => transact!(&base, |writing| former.follow(&writing))?,
                 (Ok(()), None) => {}

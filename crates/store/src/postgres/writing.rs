@@ -74,7 +74,11 @@ impl Base {
     /// A connection to a database that knows what this node was promised. After a failover it is a new one, which is asked about all of
     /// that before it is used: a verb by itself looks at its own lane alone.
     pub(super) async fn connection(&self) -> Outcome<Connection> {
-        let connection = self.connections.get().await?;
+        self.known(self.connections.get().await?).await
+    }
+
+    /// The same connection, once it is known that it leads to such a database.
+    pub(super) async fn known(&self, connection: Connection) -> Outcome<Connection> {
         if connection.is_new() {
             // Whether a database that has moved may be looked at, the verb knows.
             state::look(self, &connection).await?;
