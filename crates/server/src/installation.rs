@@ -44,6 +44,10 @@ pub struct Countersign {
     upkeep: Option<JoinHandle<()>>,
 }
 
+/// By how much the thread that gathers entropy lowers its priority (`nice`).
+#[cfg(target_os = "linux")]
+const ENTROPY_GIVES_WAY: i32 = 10;
+
 /// Why a Countersign could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -84,11 +88,11 @@ impl Countersign {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(loaded: Loaded) -> Result<Self, OpenError> {
+        // Whoever signs first would wait for it. Where no thread can be had, they do.
+        let _ = std::thread::Builder::new().name("entropy".to_owned()).spawn(gather_entropy_behind);
         let algorithm = loaded.settings.signing_algorithm;
         let store = open_database(&loaded.settings.database(), OpenMode::Serve).await?;
         let mut opened = Self::over(store, loaded, algorithm).await?;
-        // Whoever signs first would wait for it; before, it would only take a processor from what opens. Where no thread can be had, they do.
-        let _ = std::thread::Builder::new().name("entropy".to_owned()).spawn(gather_entropy);
         opened.upkeep = Some(spawn(upkeep::run(Arc::clone(&opened.operations))));
         Ok(opened)
     }
@@ -199,6 +203,15 @@ pub(crate) async fn open_database(database: &Database, mode: OpenMode) -> Result
 )]
 fn spawn(upkeep: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(upkeep)
+}
+
+/// Gathers entropy while nothing else wants the processor: what opens at the same time has to wait for others often enough.
+fn gather_entropy_behind() {
+    // Elsewhere a priority is that of the whole process. Without it, both share the processors.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(ENTROPY_GIVES_WAY);
+    // Whoever signs first is told what is wrong.
+    let _ = gather_entropy();
 }
 
 fn policy(settings: &Settings) -> Result<Policy, InvalidAudience> {

@@ -95,7 +95,7 @@ impl PostgresStore {
         let witnessed = mode == OpenMode::Serve;
         if witnessed {
             // To open another would take longer than all else of a start. Where this fails it is closed, and the first verb tells why.
-            drop(base.known(connection).await);
+            drop(tokio::time::timeout(PATIENCE, base.known(connection)).await);
             match (listener::write(&witness, &Testimony::of(node.id, node.memory())).await, former) {
                 (Ok(()), Some(former)) => transact!(&base, |writing| former.follow(&writing))?,
                 (Ok(()), None) => {}
