@@ -133,8 +133,13 @@ impl Run<'_> {
     ) -> anyhow::Result<(usize, Vec<C>)> {
         let drive = drive.lasting(warm_up, self.plan().load);
         let (load, chains) = drive.run(self.terminal())?;
+        Ok((self.report(load), chains))
+    }
+
+    /// Shows a load and keeps it for the report; its place.
+    pub(crate) fn report(&mut self, load: Load) -> usize {
         self.terminal().result(&format!("{}: {}", load.name, load.line()));
-        Ok((self.keep(load), chains))
+        self.keep(load)
     }
 
     /// Keeps a load for the report; its place.

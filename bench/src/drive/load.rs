@@ -36,6 +36,26 @@ pub(crate) struct Watched {
 }
 
 impl Load {
+    /// What both gave, the second one having been put on the same server after the first.
+    pub(super) fn and(mut self, after: Self) -> Self {
+        let whole = self.seconds + after.seconds;
+        if whole > 0.0 {
+            self.others_share = (self.others_share * self.seconds + after.others_share * after.seconds) / whole;
+        }
+        self.seconds = whole;
+        self.late += after.late;
+        self.driver_cpu += after.driver_cpu;
+        for (kind, after) in self.kinds.iter_mut().zip(after.kinds) {
+            kind.latencies.extend(after.latencies);
+            kind.latencies.sort_unstable();
+        }
+        for (watched, after) in self.watched.iter_mut().zip(after.watched) {
+            watched.cpu += after.cpu;
+            watched.resident = watched.resident.max(after.resident);
+        }
+        self
+    }
+
     fn first(&self) -> Option<&Kind> {
         self.kinds.first()
     }
@@ -135,5 +155,24 @@ mod tests {
         assert_eq!([0.5, 0.95, 0.99, 1.0].map(|share| kind.quantile(share)), [50.0, 95.0, 99.0, 100.0]);
         assert_eq!(Kind::new("x", vec![7_000_000_000]).quantile(0.5), 7.0);
         assert_eq!(Kind::new("x", vec![]).quantile(0.5), 0.0);
+    }
+
+    #[test]
+    fn two_loads_in_a_row_are_one_that_took_as_long_as_both() {
+        let load = |seconds: f64, latencies: &[u64], cpu: f64, resident: u64, others_share: f64| Load {
+            name: "x".to_owned(),
+            seconds,
+            kinds: vec![Kind::new("x", latencies.to_vec())],
+            late: 1,
+            driver_cpu: cpu,
+            watched: vec![Watched { name: "server", cpu, resident }],
+            others_share,
+        };
+        let both =
+            load(1.0, &[3_000_000_000, 1_000_000_000], 0.5, 7, 0.0).and(load(3.0, &[2_000_000_000], 1.0, 5, 0.4));
+        assert_eq!((both.seconds, both.count(), both.per_second(), both.late), (4.0, 3, 0.75, 2));
+        assert_eq!([0.1, 0.5, 1.0].map(|share| both.quantile(share)), [1.0, 2.0, 3.0]);
+        assert_eq!((both.driver_cpu, both.watched[0].cpu, both.watched[0].resident), (1.5, 1.5, 7));
+        assert!((both.others_share - 0.3).abs() < 1e-9);
     }
 }

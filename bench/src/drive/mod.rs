@@ -5,6 +5,7 @@
 
 mod line;
 mod load;
+mod turns;
 mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,7 @@ use crate::terminal::Terminal;
 use crate::usage::Tree;
 
 pub(crate) use load::{Kind, Load, Watched};
+pub(crate) use turns::Turns;
 
 /// Threads that drive: as many as the machine of the targets has cores.
 const THREADS: usize = 2;
@@ -103,6 +105,19 @@ impl<C: Chain> Drive<C> {
     pub(crate) fn watching(mut self, name: &'static str, tree: Tree) -> Self {
         self.watched.push((name, tree));
         self
+    }
+
+    /// The same load after it was put on the server for so long.
+    pub(crate) fn warmed(self, duration: Duration, terminal: &Terminal) -> anyhow::Result<Self> {
+        let (this, lasted) = (self.without_chains(), self.lasting(Duration::ZERO, duration));
+        let (_, chains) = lasted.run(terminal)?;
+        Ok(Self { chains, ..this })
+    }
+
+    /// The same load with nobody to put it on.
+    fn without_chains(&self) -> Self {
+        let (name, watched) = (self.name.clone(), self.watched.clone());
+        Self { name, chains: Vec::new(), watched, ..*self }
     }
 
     /// Starts the threads.

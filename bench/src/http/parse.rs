@@ -1,6 +1,7 @@
 //! One whole answer out of the bytes that have come.
 
 use anyhow::{Context as _, bail};
+use httparse::{EMPTY_HEADER, Header, Response, Status};
 
 /// An answer. Its body is decoded where it was chunked.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,10 @@ pub(crate) struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// The values of a header, in their order.
     pub(crate) fn headers(&self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        lines(self.head).filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let mut headers = [EMPTY_HEADER; HEADERS];
+        // It was parsed before: few answers are asked for their headers, and all others need not keep them.
+        let _ = Response::new(&mut headers).parse(self.head);
+        headers.into_iter().filter(move |found| found.name.eq_ignore_ascii_case(name)).map(|found| text(found.value))
     }
 
     /// What it was, for whoever reads why it was wrong.
@@ -25,43 +29,44 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// More headers than any server of the bench sends.
+const HEADERS: usize = 64;
+
 /// The first answer in `bytes` and its length, or `None` where more has to come. A body in chunks is put together in `scratch`.
 pub(crate) fn parse<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> anyhow::Result<Option<(Answer<'a>, usize)>> {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
-    let head = &bytes[..end];
-    let rest = &bytes[end + 4..];
-    let status = head.get(9..12).and_then(|code| std::str::from_utf8(code).ok()).and_then(|code| code.parse().ok());
-    let status: u16 = status.filter(|_| head.starts_with(b"HTTP/1.")).context("not an HTTP answer")?;
+    let mut headers = [EMPTY_HEADER; HEADERS];
+    let mut response = Response::new(&mut headers);
+    let Status::Complete(end) = response.parse(bytes).context("not an HTTP answer")? else { return Ok(None) };
+    let status = response.code.context("an answer without a status")?;
     if matches!(status, 100..=199) {
         bail!("an answer with status {status}");
     }
-    let (mut length, mut chunked, mut closes) = (None, false, head.starts_with(b"HTTP/1.0"));
-    for (name, value) in lines(head) {
+    let (mut length, mut chunked, mut closes) = (None, false, response.version == Some(0));
+    for Header { name, value } in response.headers.iter() {
         if name.eq_ignore_ascii_case("content-length") {
-            length = Some(value.parse::<usize>().context("a content-length that is no number")?);
+            length = Some(text(value).parse::<usize>().context("a content-length that is no number")?);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            chunked = value.eq_ignore_ascii_case("chunked");
+            chunked = value.eq_ignore_ascii_case(b"chunked");
         } else if name.eq_ignore_ascii_case("connection") {
-            closes = value.eq_ignore_ascii_case("close");
+            closes = value.eq_ignore_ascii_case(b"close");
         }
     }
+    let (head, rest) = bytes.split_at(end);
     if matches!(status, 204 | 304) {
-        return Ok(Some((Answer { status, head, body: &[], closes }, end + 4)));
+        return Ok(Some((Answer { status, head, body: &[], closes }, end)));
     }
     if chunked {
         scratch.clear();
         let Some(used) = unchunk(rest, scratch)? else { return Ok(None) };
-        return Ok(Some((Answer { status, head, body: scratch, closes }, end + 4 + used)));
+        return Ok(Some((Answer { status, head, body: scratch, closes }, end + used)));
     }
     let length = length.context("an answer that says neither content-length nor chunked")?;
     let Some(body) = rest.get(..length) else { return Ok(None) };
-    Ok(Some((Answer { status, head, body, closes }, end + 4 + length)))
+    Ok(Some((Answer { status, head, body, closes }, end + length)))
 }
 
-/// Name and value of each header.
-fn lines(head: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    let text = std::str::from_utf8(head).unwrap_or_default();
-    text.split("\r\n").skip(1).filter_map(|line| line.split_once(':')).map(|(name, value)| (name, value.trim()))
+fn text(value: &[u8]) -> &str {
+    std::str::from_utf8(value).unwrap_or_default()
 }
 
 /// Puts the chunks together; how many bytes they took, or `None` where more has to come.

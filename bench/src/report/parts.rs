@@ -5,9 +5,12 @@ use super::markdown::middle;
 use super::table::Table;
 use crate::drive::Load;
 use crate::figures::{Figure, median, seconds, three};
-use crate::scenarios::{Backend, MANY};
+use crate::scenarios::{Backend, MANY, hello_beside, yardstick_of};
 use crate::usage;
 use crate::yardsticks::sqlite::{GROUP, row_figure};
+
+const SQLITE: &str = "refresh, SQLite";
+const POSTGRES: &str = "refresh, PostgreSQL";
 
 /// Processor time of one refresh, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +28,7 @@ impl Parts {
         let name = backend.name();
         let refresh = format!("refresh, {name}, c{MANY}");
         let server = each(report, &refresh, |load| watched(load, "server"))?;
-        let http = each(report, &format!("hello, c{MANY}"), |load| watched(load, "server"))?;
+        let http = each(report, &hello_beside(SQLITE), |load| watched(load, "server"))?;
         let signature = middle(report, "ES256 sign")?.value;
         let stored = match backend {
             Backend::Sqlite => middle(report, &row_figure())?.value,
@@ -73,8 +76,8 @@ pub(super) fn table(report: &Report) -> Table {
     push(format!("were there nothing else, and no moment idle: refreshes on {cores} cores"), &|parts| {
         Some(rate(parts.ceiling(cores)))
     });
-    push("that, beside the bare axum".to_owned(), &|parts| beside(report, parts.ceiling(cores), "hello"));
-    push("that, beside pgbench".to_owned(), &|parts| beside(report, parts.ceiling(cores), "pgbench"));
+    push("that, beside the bare axum".to_owned(), &|parts| beside(report, parts.ceiling(cores), &yardstick_of(SQLITE)));
+    push("that, beside pgbench".to_owned(), &|parts| beside(report, parts.ceiling(cores), &yardstick_of(POSTGRES)));
     table
 }
 

@@ -6,7 +6,7 @@ use crate::bench::Bench;
 use crate::figures::count;
 use crate::peers::store_name;
 use crate::rows::Verdict;
-use crate::scenarios::MANY;
+use crate::scenarios::{MANY, yardstick_of};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 400.0;
@@ -78,9 +78,9 @@ pub(super) fn draw(report: &Report, bench: &Bench) -> String {
 
 fn rates(report: &Report, bench: &Bench, canvas: &mut Canvas) {
     let mut bars = vec![
-        ("bare axum hello, the same driver".to_owned(), "hello".to_owned(), LIMIT),
+        ("bare axum hello, the same driver".to_owned(), yardstick_of("refresh, SQLite"), LIMIT),
         ("raw SQLite updates, 64 a commit".to_owned(), "SQLite updates, 64 a commit".to_owned(), LIMIT),
-        ("pgbench, single-row updates, 32 clients".to_owned(), "pgbench".to_owned(), LIMIT),
+        ("pgbench, single-row updates, 32 clients".to_owned(), yardstick_of("refresh, PostgreSQL"), LIMIT),
         ("Countersign, SQLite".to_owned(), "refresh, SQLite".to_owned(), OURS),
         ("Countersign, PostgreSQL".to_owned(), "refresh, PostgreSQL".to_owned(), OURS),
     ];

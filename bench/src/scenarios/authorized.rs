@@ -1,7 +1,9 @@
 //! Requests that an access token authorizes: at an API behind the bearer layer, and at the server itself.
 
 use super::MANY;
+use super::in_turns::in_turns;
 use super::site::{Backend, Site};
+use super::yardstick::Yardstick;
 use crate::bench::Run;
 use crate::chains::Asking;
 use crate::drive::Drive;
@@ -13,12 +15,13 @@ pub(super) fn measure(run: &mut Run<'_>) -> anyhow::Result<()> {
     let asking = tokens.iter().map(|token| Asking::weather(token)).collect();
     let drive = Drive::new(format!("authorized GET, bearer layer, c{MANY}"), weather.address, asking);
     let drive = drive.watching("weather", weather.tree()).watching("server", site.server.process.tree());
-    let (load, _) = run.drive(drive)?;
-    run.figures.per_second("authorized GET", run.loads[load].per_second());
+    let hello = Yardstick::hello(run, "authorized GET")?;
+    in_turns(run, "authorized GET", drive, hello)?;
     weather.stop()?;
 
     let asking = tokens.iter().map(|token| Asking::me(token)).collect();
-    let (load, _) = run.drive(site.drive(run, format!("GET /api/auth/me, SQLite, c{MANY}"), asking))?;
-    run.figures.per_second("me", run.loads[load].per_second());
+    let drive = site.drive(run, format!("GET /api/auth/me, SQLite, c{MANY}"), asking);
+    let hello = Yardstick::hello(run, "me")?;
+    in_turns(run, "me", drive, hello)?;
     site.end()
 }

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use super::in_turns::in_turns;
 use super::scale::sessions_each;
+use super::yardstick::{Yardstick, whole_seconds};
 use super::{Backend, MANY};
 use crate::bench::{Run, Step};
+use crate::chains::Refreshing;
 use crate::drive::Drive;
 use crate::figures::{count, seconds};
 use crate::plan::size_name;
-use crate::yardsticks::{bare, crypto, hello, pgbench, sqlite};
+use crate::process::Process;
+use crate::yardsticks::pgbench::Pgbench;
+use crate::yardsticks::{bare, crypto, hello, sqlite};
 
 pub(super) fn steps(quick: bool) -> Vec<Step> {
     let mut steps = vec![
@@ -29,9 +34,7 @@ pub(super) fn steps(quick: bool) -> Vec<Step> {
 
 fn hello(run: &mut Run<'_>) -> anyhow::Result<()> {
     let server = hello::start(&run.bench.programs, &run.dir)?;
-    let chains = (0..MANY).map(|_| hello::asking()).collect();
-    let drive = Drive::new(format!("hello, c{MANY}"), server.address, chains).watching("server", server.tree());
-    let (load, _) = run.drive(drive)?;
+    let (load, _) = run.drive(hello::load(format!("hello, c{MANY}"), &server, MANY))?;
     run.figures.per_second("hello", run.loads[load].per_second());
     server.stop()
 }
@@ -57,34 +60,42 @@ pub(crate) fn bare_all_over_figure(backend: Backend, size: u64) -> String {
 }
 
 fn bare(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
-    drive_bare(run, backend, bare_figure(backend), run.plan().smallest(), 1, run.plan().warm_up)
+    let name = bare_figure(backend);
+    let (server, drive) = start_bare(run, backend, &name, run.plan().smallest(), 1)?;
+    let limit = Yardstick::limit(run, backend, &name)?;
+    in_turns(run, &name, drive, limit)?;
+    server.stop()
 }
 
-/// The same where the rows are many and each is met once in a while.
+/// The same where the rows are many and each is met once in a while, in turns with a few rows.
 fn bare_all_over(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
-    for size in [run.plan().smallest(), run.plan().largest()] {
-        let (name, warm_up) = (bare_all_over_figure(backend, size), run.plan().warm_up_all_over());
-        drive_bare(run, backend, name, size, sessions_each(size)?, warm_up)?;
-    }
-    Ok(())
+    let (few, many) = (run.plan().smallest(), run.plan().largest());
+    let warmed = |run: &Run<'_>, size: u64| {
+        let name = bare_all_over_figure(backend, size);
+        let (server, drive) = start_bare(run, backend, &name, size, sessions_each(size)?)?;
+        anyhow::Ok((server, drive.warmed(run.plan().warm_up_all_over(), run.terminal())?))
+    };
+    let (of_few, drive_of_few) = warmed(run, few)?;
+    let (of_many, drive_of_many) = warmed(run, many)?;
+    let yardstick = Yardstick::bare(run, of_few, drive_of_few);
+    in_turns(run, &bare_all_over_figure(backend, many), drive_of_many, yardstick)?;
+    of_many.stop()
 }
 
-fn drive_bare(
-    run: &mut Run<'_>,
+fn start_bare(
+    run: &Run<'_>,
     backend: Backend,
-    name: String,
+    name: &str,
     rows: u64,
     rows_each: usize,
-    warm_up: Duration,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(Process, Drive<Refreshing>)> {
     let (server, chains) = bare::start(run, backend, rows, MANY, rows_each)?;
-    let mut drive = Drive::new(format!("{name}, c{MANY}"), server.address, chains).watching("server", server.tree());
-    if backend == Backend::Postgres {
-        drive = drive.watching(backend.name(), run.bench.postgres()?.tree.clone());
-    }
-    let (load, _) = run.drive_after(warm_up, drive)?;
-    run.figures.per_second(&name, run.loads[load].per_second());
-    server.stop()
+    let drive = Drive::new(format!("{name}, c{MANY}"), server.address, chains).watching("server", server.tree());
+    let drive = match backend {
+        Backend::Sqlite => drive,
+        Backend::Postgres => drive.watching(backend.name(), run.bench.postgres()?.tree.clone()),
+    };
+    Ok((server, drive))
 }
 
 fn commits(run: &mut Run<'_>) -> anyhow::Result<()> {
@@ -134,7 +145,7 @@ fn hashes(run: &mut Run<'_>) -> anyhow::Result<()> {
 
 fn updates(run: &mut Run<'_>) -> anyhow::Result<()> {
     let postgres = run.bench.postgres()?;
-    let rate = pgbench::run(postgres, &run.dir, run.plan().warm_up, run.plan().load)?;
+    let rate = Pgbench::prepare(postgres, &run.dir)?.updates(whole_seconds(run.plan().load))?;
     run.terminal().result(&format!("{} updates/s", count(rate)));
     run.figures.per_second("pgbench", rate);
     Ok(())

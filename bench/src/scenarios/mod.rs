@@ -2,6 +2,7 @@
 
 mod authorized;
 mod flood;
+mod in_turns;
 mod limits;
 mod login;
 mod mixed;
@@ -11,14 +12,17 @@ mod revocation;
 mod scale;
 mod site;
 mod start;
+mod yardstick;
 
 use crate::bench::{Bench, Step};
 use crate::plan::size_name;
 
+pub(crate) use in_turns::yardstick_of;
 pub(crate) use limits::{bare_all_over_figure, bare_all_over_step, bare_figure, bare_step};
 pub(crate) use peers::step_name as peer_step;
-pub(crate) use scale::at as scale_figure;
+pub(crate) use scale::{ALL_OVER_IN_TURNS, at as scale_figure};
 pub(crate) use site::Backend;
+pub(crate) use yardstick::hello_beside;
 
 /// Connections of the main figures.
 pub(crate) const MANY: usize = 64;

@@ -1,6 +1,8 @@
 //! Refreshes: the main figure, how long one takes alone, and what they leave behind.
 
+use super::in_turns::in_turns;
 use super::site::{Backend, Site};
+use super::yardstick::Yardstick;
 use super::{FEW, MANY};
 use crate::bench::Run;
 use crate::chains::Refreshing;
@@ -20,10 +22,11 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()>
     let around = site.drive(run, "once around".to_owned(), chains);
     let (_, chains) = around.lasting(run.plan().warm_up, run.plan().warm_up).run(run.terminal())?;
     let (before, answers_before) = (site.contents()?, answers(&chains));
-    let (load, mut chains) = run.drive(site.drive(run, format!("refresh, {name}, c{MANY}"), chains))?;
-    let figures = &run.loads[load];
-    let (rate, quantiles) = (figures.per_second(), [0.5, 0.95, 0.99].map(|share| figures.quantile(share)));
-    run.figures.per_second(&format!("refresh, {name}"), rate);
+    let drive = site.drive(run, format!("refresh, {name}, c{MANY}"), chains);
+    let figure = format!("refresh, {name}");
+    let limit = Yardstick::limit(run, backend, &figure)?;
+    let (load, mut chains) = in_turns(run, &figure, drive, limit)?;
+    let quantiles = [0.5, 0.95, 0.99].map(|share| run.loads[load].quantile(share));
     for (quantile, value) in ["p50", "p95", "p99"].into_iter().zip(quantiles) {
         run.figures.seconds(&format!("refresh {quantile}, {name}"), value);
     }

@@ -5,14 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
+use super::in_turns::in_turns;
 use super::login::sign_ins;
 use super::site::{Backend, Site};
 use super::start::IDLE;
+use super::yardstick::Yardstick;
 use super::{FEW, MANY};
 use crate::bench::Run;
 use crate::figures::{bytes, median, seconds};
 use crate::plan::size_name;
 
+/// The figure of refreshes all over, in turns with those over a few sessions.
+pub(crate) const ALL_OVER_IN_TURNS: &str = "refresh all over in turns";
 /// The most sessions that one connection goes through; together a wide part of a million.
 const SESSIONS_EACH: u64 = 1024;
 /// How long pruning may take for each thousand sessions that are over.
@@ -53,11 +57,18 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
     // Every connection goes from session to session, so that refreshes meet rows all over the database.
     let chains = site.refreshing(MANY, sessions_each(size)?)?;
     let load_name = format!("refresh all over, {}, {} sessions, c{MANY}", backend.name(), size_name(size));
-    let (load, chains) = run.drive_after(run.plan().warm_up_all_over(), site.drive(run, load_name, chains))?;
+    let drive = site.drive(run, load_name.clone(), chains);
+    let (load, mut chains) = run.drive_after(run.plan().warm_up_all_over(), drive)?;
+    run.figures.per_second(&name("refresh all over"), run.loads[load].per_second());
+    // On PostgreSQL both would share what it does beside, and each would meet what the other has left to be written.
+    if backend == Backend::Sqlite && size == run.plan().largest() {
+        let figure = name(ALL_OVER_IN_TURNS);
+        let few = Yardstick::few(run, backend, &figure)?;
+        (_, chains) = in_turns(run, &figure, site.drive(run, format!("{load_name}, in turns"), chains), few)?;
+    }
     site.insist_on(&chains)?;
-    let (rate, resident) = (run.loads[load].per_second(), run.loads[load].resident().unwrap_or_default());
+    let resident = run.loads[load].resident().unwrap_or_default();
     let p95 = run.loads[load].quantile(0.95);
-    run.figures.per_second(&name("refresh all over"), rate);
     run.figures.seconds(&name("refresh all over p95"), p95);
     run.figures.bytes(&name("memory under load"), resident as f64);
 

@@ -11,6 +11,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::chains::Asking;
+use crate::drive::Drive;
 use crate::process::Process;
 use crate::server::Programs;
 
@@ -38,9 +39,14 @@ pub(crate) fn start(programs: &Programs, work: &Path) -> anyhow::Result<Process>
     Process::start(command, &work.join("hello.log"))
 }
 
-pub(crate) fn asking() -> Asking {
-    Asking::new("/", None, |body| {
-        ensure!(body == HELLO.as_bytes(), "not hello");
-        Ok(())
-    })
+/// The load on it.
+pub(crate) fn load(name: impl Into<String>, server: &Process, connections: usize) -> Drive<Asking> {
+    let asking = || {
+        Asking::new("/", None, |body| {
+            ensure!(body == HELLO.as_bytes(), "not hello");
+            Ok(())
+        })
+    };
+    let chains = (0..connections).map(|_| asking()).collect();
+    Drive::new(name, server.address, chains).watching("server", server.tree())
 }

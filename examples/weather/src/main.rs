@@ -19,6 +19,10 @@ use http::HeaderValue;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+/// As `countersign` has it; many small things are made for every request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const READER_SECRET: &str = "COUNTERSIGN_REVOCATION_READER_SECRET";
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5001);
