@@ -125,7 +125,7 @@ fn measure(arguments: Measure) -> anyhow::Result<bool> {
         return Ok(true);
     }
     let version = bench.postgres.as_ref().map_or_else(Clone::clone, |it| format!("PostgreSQL {}", it.version));
-    let facts = Facts::gather(&bench.work, arguments.profile, version);
+    let facts = Facts::gather(&bench.work, arguments.profile, version)?;
     for peer in &bench.peers {
         let is_part = |store: &String| steps.iter().any(|step| step.name == scenarios::peer_step(peer, store));
         if peer.protocol.stores.iter().any(is_part) {

@@ -3,11 +3,17 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde::Serialize;
 
+use crate::usage::Machine;
 use crate::{clock, process, usage};
+
+/// For how long it is watched whether the machine has other things to do.
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// Facts that belong to every figure.
 #[derive(Debug, Serialize)]
@@ -27,20 +33,19 @@ pub(crate) struct Facts {
     pub(crate) profile: String,
     pub(crate) sqlite: String,
     pub(crate) postgres: String,
-    /// How many processes waited for a processor on average in the minute before.
-    pub(crate) load_before: f64,
+    /// Which share of its processors was busy before.
+    pub(crate) busy_before: f64,
 }
 
 impl Facts {
-    pub(crate) fn gather(work: &Path, profile: String, postgres: String) -> Self {
+    pub(crate) fn gather(work: &Path, profile: String, postgres: String) -> anyhow::Result<Self> {
         let line = |file: &str, name: &str| {
             let text = fs::read_to_string(file).unwrap_or_default();
             let found = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
             found.map(|rest| rest.trim_start_matches([':', ' ', '\t']).to_owned()).unwrap_or_default()
         };
         let memory = line("/proc/meminfo", "MemTotal");
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        Self {
+        Ok(Self {
             began: clock::rfc3339(clock::seconds()),
             commit: said("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
             processor: line("/proc/cpuinfo", "model name"),
@@ -52,14 +57,22 @@ impl Facts {
             profile,
             sqlite: rusqlite::version().to_owned(),
             postgres,
-            load_before: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
-        }
+            busy_before: busy()?,
+        })
     }
 
     /// Whether the machine had other things to do.
     pub(crate) fn is_noisy(&self) -> bool {
-        self.load_before > 0.5
+        self.busy_before > 0.05
     }
+}
+
+/// Which share of the processors is busy while this process does nothing. The load average would remember what was built before.
+fn busy() -> anyhow::Result<f64> {
+    let (before, began) = (Machine::now()?.busy, Instant::now());
+    thread::sleep(WATCHED);
+    let busy = Machine::now()?.busy.saturating_sub(before);
+    Ok(busy.as_secs_f64() / (began.elapsed().as_secs_f64() * usage::cores() as f64))
 }
 
 fn said(program: &str, arguments: &[&str]) -> String {

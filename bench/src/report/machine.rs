@@ -11,13 +11,11 @@ pub(super) fn lines(report: &Report) -> Vec<(&'static str, String)> {
     let facts = &report.facts;
     let runs = report.runs.len();
     let kind = if report.quick { "quick" } else { "whole" };
+    let busy = format!("{:.0} % of the processors were busy before", facts.busy_before * 100.0);
     let noise = if facts.is_noisy() {
-        format!(
-            "**the machine had other things to do** (load {} before): these figures are worth little",
-            facts.load_before
-        )
+        format!("**the machine had other things to do** ({busy}): these figures are worth little")
     } else {
-        format!("quiet before (load {})", facts.load_before)
+        format!("quiet ({busy})")
     };
     vec![
         ("when", format!("{}, {runs} {kind} run{}", facts.began, if runs == 1 { "" } else { "s" })),
