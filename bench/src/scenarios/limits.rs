@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::in_turns::in_turns;
+use super::in_turns::{in_turns, yardstick_of};
 use super::scale::sessions_each;
 use super::yardstick::{Yardstick, whole_seconds};
 use super::{Backend, MANY};
@@ -67,19 +67,39 @@ fn bare(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
     server.stop()
 }
 
-/// The same where the rows are many and each is met once in a while, in turns with a few rows.
+/// The same where the rows are many and each is met once in a while, and where they are few.
 fn bare_all_over(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
     let (few, many) = (run.plan().smallest(), run.plan().largest());
-    let warmed = |run: &Run<'_>, size: u64| {
-        let name = bare_all_over_figure(backend, size);
-        let (server, drive) = start_bare(run, backend, &name, size, sessions_each(size)?)?;
-        anyhow::Ok((server, drive.warmed(run.plan().warm_up_all_over(), run.terminal())?))
-    };
-    let (of_few, drive_of_few) = warmed(run, few)?;
-    let (of_many, drive_of_many) = warmed(run, many)?;
-    let yardstick = Yardstick::bare(run, of_few, drive_of_few);
-    in_turns(run, &bare_all_over_figure(backend, many), drive_of_many, yardstick)?;
-    of_many.stop()
+    match backend {
+        Backend::Sqlite => {
+            let (of_few, drive_of_few) = warmed(run, backend, few)?;
+            let (of_many, drive_of_many) = warmed(run, backend, many)?;
+            let yardstick = Yardstick::bare(run, of_few, drive_of_few);
+            in_turns(run, &bare_all_over_figure(backend, many), drive_of_many, yardstick)?;
+            of_many.stop()
+        }
+        // Not in turns, as Countersign's own are not.
+        Backend::Postgres => {
+            let mut alone = |size: u64| {
+                let (server, drive) = warmed(run, backend, size)?;
+                let (load, _) = run.drive(drive)?;
+                server.stop()?;
+                anyhow::Ok(run.loads[load].per_second())
+            };
+            let (of_few, of_many) = (alone(few)?, alone(many)?);
+            let figure = bare_all_over_figure(backend, many);
+            run.figures.per_second(&figure, of_many);
+            run.figures.per_second(&yardstick_of(&figure), of_few);
+            Ok(())
+        }
+    }
+}
+
+/// A server with so many rows, and a load all over them that has met each once.
+fn warmed(run: &Run<'_>, backend: Backend, size: u64) -> anyhow::Result<(Process, Drive<Refreshing>)> {
+    let name = bare_all_over_figure(backend, size);
+    let (server, drive) = start_bare(run, backend, &name, size, sessions_each(size)?)?;
+    Ok((server, drive.warmed(run.plan().warm_up_all_over(), run.terminal())?))
 }
 
 fn start_bare(
