@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use tower_http::cors::CorsLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::{HttpSettings, REQUEST_ID};
 
@@ -14,8 +14,10 @@ pub(super) fn layer(settings: &HttpSettings) -> Option<CorsLayer> {
     if settings.cors_origins.is_empty() {
         return None;
     }
+    let allowed = settings.cors_origins.clone();
     let layer = CorsLayer::new()
-        .allow_origin(settings.cors_origins.clone())
+        // The layer is copied for every request, which would copy a list.
+        .allow_origin(AllowOrigin::predicate(move |origin, _| allowed.contains(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE])
         .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])

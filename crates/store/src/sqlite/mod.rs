@@ -16,6 +16,7 @@ mod log;
 mod migrate;
 mod passwords;
 mod prune;
+mod queue;
 mod readers;
 mod revocations;
 mod rotation;

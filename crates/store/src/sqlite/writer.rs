@@ -1,25 +1,28 @@
 //! The writer: one thread, one transaction for everything that waits, one flush to disk for all of it.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
+use std::mem;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use countersign_core::time::Millis;
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio::task;
 
 use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
 use crate::sqlite::disk::Disk;
 use crate::sqlite::keeper::Keeper;
 use crate::sqlite::log::Log;
+use crate::sqlite::queue::{Bell, Next, Receiver, Refused, Sender, queue};
 use crate::sqlite::rows::execute;
 use crate::sqlite::state;
 use crate::{Clock, StoreResult};
 
-/// How many jobs may wait. More than that is a pile-up: the callers are told at once.
-const QUEUE: usize = 4096;
 /// How many jobs share a transaction at the most.
 const BATCH: usize = 256;
 
@@ -71,7 +74,7 @@ impl Writing<'_> {
 
 /// Hands jobs to the writer's thread.
 pub(super) struct Writer {
-    queue: SyncSender<Message>,
+    queue: Sender<Message>,
 }
 
 enum Message {
@@ -91,7 +94,7 @@ impl Writer {
         feed: watch::Sender<u64>,
         keeper: Keeper,
     ) -> StoreResult<(Self, JoinHandle<()>)> {
-        let (queue, messages) = sync_channel(QUEUE);
+        let (queue, messages) = queue(BATCH);
         let thread = Thread { connection, log, disk, clock, feed, keeper };
         let handle = Builder::new()
             .name("store-writer".to_owned())
@@ -125,33 +128,51 @@ impl Writer {
         F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let work = Some(work);
-        self.send(Message::Job(Box::new(Pending { work, guarded_from_the_start, result: None, reply })))?;
+        let pending = Pending { work: Some(work), guarded_from_the_start, result: None, reply };
+        if let Some(bell) = self.queue.put(Message::Job(Box::new(pending)))? {
+            ring_soon(bell);
+        }
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Writes the witness now, and keeps it from now on.
     pub(super) async fn witness(&self) -> StoreResult<()> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Witness(reply))?;
+        drop(self.queue.put(Message::Witness(reply))?);
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// The message that ends the thread after what was sent before it. It may block while the queue is full.
+    /// The message that ends the thread after what was sent before it.
     pub(super) fn closing(&self) -> impl FnOnce() + Send + 'static {
         let queue = self.queue.clone();
-        move || {
-            // It fails where the thread has ended: that is what was wanted.
-            let _ = queue.send(Message::Close);
+        move || queue.put_last(Message::Close)
+    }
+}
+
+impl From<Refused> for StoreError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Unavailable("too many writes are waiting".to_owned()),
+            Refused::Closed => closed(),
         }
     }
+}
 
-    fn send(&self, message: Message) -> StoreResult<()> {
-        self.queue.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
-            TrySendError::Disconnected(_) => closed(),
-        })
-    }
+/// Rings after whatever is ready to run in this thread of the runtime: that may have something to write as well, and shares the transaction
+/// then.
+///
+/// A task does it, and not the caller: who is not polled any more would keep everybody waiting.
+#[expect(clippy::disallowed_methods, reason = "it has nothing to wait for, and rings when it is dropped too")]
+fn ring_soon(bell: Bell<Message>) {
+    let runtime = Handle::try_current();
+    // Outside a task it is not sure that anybody runs what is spawned.
+    let (Ok(runtime), Some(_)) = (runtime, task::try_id()) else {
+        return drop(bell);
+    };
+    runtime.spawn(async move {
+        task::yield_now().await;
+        drop(bell);
+    });
 }
 
 fn closed() -> StoreError {
@@ -223,30 +244,15 @@ struct Thread {
 
 impl Thread {
     fn serve(mut self, messages: &Receiver<Message>) {
-        while let Some(message) = self.next(messages) {
-            let mut jobs = vec![];
-            let mut pending = Some(message);
-            let mut last = None;
-            while let Some(message) = pending {
-                match message {
-                    Message::Job(job) => jobs.push(job),
-                    other => {
-                        last = Some(other);
+        loop {
+            match messages.next(self.keeper.due_in()) {
+                Next::Messages(messages) => {
+                    if self.attend(messages).is_break() {
                         break;
                     }
                 }
-                pending = if jobs.len() < BATCH { messages.try_recv().ok() } else { None };
-            }
-            self.drain(jobs);
-            if let Some(log) = &mut self.log {
-                log.tend(&self.connection);
-            }
-            match last {
-                Some(Message::Close) => break,
-                Some(Message::Witness(reply)) => {
-                    let _ = reply.send(self.keeper.start(&self.connection));
-                }
-                Some(Message::Job(_)) | None => {}
+                Next::Nothing => {}
+                Next::End => break,
             }
             self.keeper.follow_if_due(&self.connection);
         }
@@ -257,17 +263,30 @@ impl Thread {
         }
     }
 
-    /// The next message; `None` where there will be none.
-    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
-        loop {
-            let Some(wait) = self.keeper.due_in() else {
-                return messages.recv().ok();
-            };
-            match messages.recv_timeout(wait) {
-                Ok(message) => return Some(message),
-                Err(RecvTimeoutError::Timeout) => self.keeper.follow_if_due(&self.connection),
-                Err(RecvTimeoutError::Disconnected) => return None,
+    /// Does what has come, jobs that follow one another in one transaction.
+    fn attend(&mut self, messages: VecDeque<Message>) -> ControlFlow<()> {
+        let mut jobs = vec![];
+        for message in messages {
+            match message {
+                Message::Job(job) => jobs.push(job),
+                Message::Witness(reply) => {
+                    self.write(mem::take(&mut jobs));
+                    let _ = reply.send(self.keeper.start(&self.connection));
+                }
+                Message::Close => {
+                    self.write(jobs);
+                    return ControlFlow::Break(());
+                }
             }
+        }
+        self.write(jobs);
+        ControlFlow::Continue(())
+    }
+
+    fn write(&mut self, jobs: Vec<Box<dyn Job>>) {
+        self.drain(jobs);
+        if let Some(log) = &mut self.log {
+            log.tend(&self.connection);
         }
     }
 

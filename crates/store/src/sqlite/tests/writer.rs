@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
 
 use countersign_core::events::Origin;
 use countersign_core::ids::AccountId;
@@ -159,6 +160,60 @@ async fn what_waits_together_is_committed_together() {
     }
     held.join_all().await;
     assert_eq!(place.commit_seq(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_ready_to_run_shares_a_transaction_though_the_writer_is_idle() {
+    let place = Place::new();
+    let store = Arc::new(place.open());
+    register(&store, 1).await;
+    let before = place.commit_seq();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        // From within a worker, so that none of them runs before all are there.
+        let mut tasks = JoinSet::new();
+        for number in 2..=20 {
+            let store = Arc::clone(&store);
+            tasks.spawn(async move { register(&store, number).await });
+        }
+        tasks.join_all().await;
+    });
+    tasks.join_all().await;
+    assert_eq!(place.commit_seq(), before + 1);
+}
+
+#[tokio::test]
+async fn whoever_is_not_polled_any_more_keeps_nobody_waiting() {
+    let place = Place::new();
+    let store = place.open();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut job = store.register(new_account(1), Origin::SERVER);
+        assert!(poll_once(&mut job).is_none());
+        register(&store, 2).await;
+        assert!(exists(&store, 1).await);
+        assert!(matches!(job.await.unwrap(), Registered::Done(_)));
+    });
+    tasks.join_all().await;
+}
+
+#[test]
+fn a_verb_is_done_where_nothing_runs_tasks() {
+    let place = Place::new();
+    let store = place.open();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // It is known, but nobody drives it.
+    let _known = runtime.enter();
+    let mut job = store.register(new_account(1), Origin::SERVER);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let registered = loop {
+        match poll_once(&mut job) {
+            Some(registered) => break registered,
+            None => assert!(Instant::now() < deadline, "nobody rang"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(matches!(registered.unwrap(), Registered::Done(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
