@@ -31,7 +31,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serves the yardstick: a bare axum that says hello
-    Hello,
+    Hello {
+        /// To whoever has an access token of the Countersign at this URL
+        #[arg(long, value_name = "URL")]
+        trusting: Option<String>,
+    },
     /// Serves the yardstick: the least that a refresh can do
     Bare {
         /// The file of SQLite, or the URL of a database in PostgreSQL
@@ -92,7 +96,7 @@ struct Measure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Some(Command::Hello) => yardsticks::hello::serve().map(|()| true),
+        Some(Command::Hello { trusting }) => yardsticks::hello::serve(trusting).map(|()| true),
         Some(Command::Bare { database, rows }) => yardsticks::bare::serve(&database, rows).map(|()| true),
         None => measure(cli.measure),
     };

@@ -18,7 +18,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const MODEL: &str = "model";
 /// The administrator.
 const ROOT: &str = "root";
-const READER_SECRET: &str = "the-bench-reads-what-was-revoked";
+pub(crate) const READER_SECRET: &str = "the-bench-reads-what-was-revoked";
 
 /// The programs that are measured, and this one.
 #[derive(Clone, Debug)]

@@ -61,6 +61,13 @@ fn main_rows() -> Vec<Row> {
             Target::AtLeast(0.6),
         )
         .beside(HELLO, yardstick_of("authorized GET")),
+        Row::new(
+            "authorized GET",
+            format!("the bare axum behind the bearer layer, c{MANY}"),
+            "authorized hello",
+            Target::None,
+        )
+        .beside(HELLO, yardstick_of("authorized hello")),
         Row::new("authorized GET", format!("GET /api/auth/me, which asks the store, c{MANY}"), "me", Target::None)
             .beside(HELLO, yardstick_of("me")),
         Row::new("limit: ES256 signatures", "first sight of a token", "first sight", Target::AtMost(1.3))

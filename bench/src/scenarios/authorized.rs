@@ -7,6 +7,7 @@ use super::yardstick::Yardstick;
 use crate::bench::Run;
 use crate::chains::Asking;
 use crate::drive::Drive;
+use crate::yardsticks::hello;
 
 pub(super) fn measure(run: &mut Run<'_>) -> anyhow::Result<()> {
     let mut site = Site::new(run, "authorized", Backend::Sqlite, run.plan().smallest(), 0)?;
@@ -18,6 +19,12 @@ pub(super) fn measure(run: &mut Run<'_>) -> anyhow::Result<()> {
     let hello = Yardstick::hello(run, "authorized GET")?;
     in_turns(run, "authorized GET", drive, hello)?;
     weather.stop()?;
+
+    let trusting = hello::start_trusting(&run.bench.programs, &run.dir, &site.installation.url())?;
+    let drive = hello::authorized_load(format!("hello behind the bearer layer, c{MANY}"), &trusting, &tokens);
+    let yardstick = Yardstick::hello(run, "authorized hello")?;
+    in_turns(run, "authorized hello", drive, yardstick)?;
+    trusting.stop()?;
 
     let asking = tokens.iter().map(|token| Asking::me(token)).collect();
     let drive = site.drive(run, format!("GET /api/auth/me, SQLite, c{MANY}"), asking);
