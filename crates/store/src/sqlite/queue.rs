@@ -81,8 +81,8 @@ impl<M> Shared<M> {
 }
 
 impl<M> Sender<M> {
-    /// Puts a message in, of which the thread learns once the bell is dropped. `None` where it learns of it without: this thread has a bell
-    /// that is still to ring, or enough waits.
+    /// Puts a message in, of which the thread learns once the bell is dropped. `None` where it learns of it without: somebody has rung, this
+    /// thread has a bell that is still to ring, or enough waits.
     pub(super) fn put(&self, message: M) -> Result<Option<Bell<M>>, Refused> {
         let mut state = self.0.state();
         if !state.has_receiver {
