@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use countersign_core::events::Origin;
 use countersign_core::ids::FamilyId;
@@ -15,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::StoreResult;
 use crate::error::StoreError;
-use crate::postgres::connection::Connection;
+use crate::postgres::connection::{CONNECTIONS, Connection};
 use crate::postgres::rotation::{Answer, Presentation, find, rotate_in_turn, rotate_together};
 use crate::postgres::writing::{Base, PATIENCE, patiently, transact};
 use crate::verbs::{Rotate, RotatedIn};
@@ -24,8 +26,11 @@ use crate::verbs::{Rotate, RotatedIn};
 const QUEUE: usize = 4096;
 /// How many share a transaction at the most.
 const BATCH: usize = 256;
-/// How many ways there are: while one transaction is flushed, the next is gathered.
-const WAYS: usize = 2;
+/// How many processors share a way. With these a server sends as many refreshes as one connection can write; with a second way fewer of them
+/// would share a transaction, which costs PostgreSQL more than twenty refreshes do.
+const PROCESSORS: usize = 4;
+/// How many ways there are at the most.
+const WAYS: usize = CONNECTIONS / 4;
 /// How many transactions for a family alone are under way at once.
 const ALONE: usize = 4;
 
@@ -42,8 +47,9 @@ struct Waiting {
 impl Batches {
     pub(super) fn start(base: &Arc<Base>, tasks: &mut JoinSet<()>) -> Self {
         let turns = Arc::new(Semaphore::new(ALONE));
-        let mut ways = Vec::with_capacity(WAYS);
-        for _ in 0..WAYS {
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let mut ways = Vec::new();
+        for _ in 0..processors.div_ceil(PROCESSORS).min(WAYS) {
             let (way, waiting) = mpsc::channel(QUEUE);
             let alone =
                 Arc::new(Alone { base: Arc::clone(base), turns: Arc::clone(&turns), waiting: Mutex::default() });
@@ -56,14 +62,19 @@ impl Batches {
     pub(super) async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
         let (reply, answer) = oneshot::channel();
         let presentation = Presentation { rotate, origin };
-        // Ids are random.
-        let way = usize::from(presentation.family().as_bytes()[0]) % self.ways.len();
+        let way = way(presentation.family(), self.ways.len());
         self.ways[way].try_send(Waiting { presentation, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
         patiently(PATIENCE, async { answer.await.unwrap_or_else(|_| Err(closed())) }).await
     }
+}
+
+/// Of so many, the way that a family goes. An id begins with the time at which it was drawn, so that only its end tells families apart.
+fn way(family: FamilyId, ways: usize) -> usize {
+    let [.., last] = *family.as_bytes();
+    usize::from(last) % ways
 }
 
 fn closed() -> StoreError {
@@ -199,5 +210,24 @@ impl Alone {
             return None;
         }
         Some(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn families_that_began_at_the_same_time_go_every_way() {
+        let drawn = |number: u8| {
+            let id = uuid::Builder::from_unix_timestamp_millis(1_764_000_000_000, &[number; 10]).into_uuid();
+            FamilyId::new(id)
+        };
+        for ways in 1..=WAYS {
+            let met: HashSet<usize> = (0..=u8::MAX).map(|number| way(drawn(number), ways)).collect();
+            assert_eq!(met.len(), ways);
+        }
     }
 }

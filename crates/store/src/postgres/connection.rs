@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime};
 use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
@@ -29,6 +31,10 @@ const WAIT: Duration = Duration::from_millis(1000);
 const CREATE: Duration = Duration::from_millis(1500);
 /// After so long, whoever has a connection next does not wait for an answer that nobody wants any more.
 const STUCK: Duration = Duration::from_millis(500);
+/// Whoever has a connection for the first time after so long would not know whether it still leads anywhere: a firewall may have forgotten it.
+const IDLE: Duration = Duration::from_secs(180);
+/// How often those are looked for.
+const LOOK: Duration = Duration::from_secs(10);
 /// How long a suspicion lasts that nothing has confirmed.
 const SUSPICION: Duration = Duration::from_secs(10);
 
@@ -38,6 +44,7 @@ pub(super) struct Connections {
     pool: Pool,
     pooled: bool,
     suspicion: Arc<Mutex<Suspicion>>,
+    looked_at: Arc<Mutex<Instant>>,
 }
 
 /// When the database last seemed to have gone back in time.
@@ -79,6 +86,8 @@ pub(super) struct Connection {
     taken_at: Instant,
     /// How many requests were sent that have no answer yet.
     unanswered: AtomicUsize,
+    /// True once it has said that it is of no use, to a verb that is worth trying again on another.
+    useless: AtomicBool,
 }
 
 /// A request on its way. Where nobody waits for it any more, it stays without an answer.
@@ -110,16 +119,20 @@ impl Connections {
         let manager = Manager::from_config(config, tls::connector(url)?, manager);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
+            // What PostgreSQL keeps for a connection is at hand for the one that was used last.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
             .create_timeout(Some(CREATE))
             .recycle_timeout(Some(WAIT))
             .build()
             .map_err(|error| StoreError::Internal(error.to_string()))?;
-        Ok(Self { pool, pooled: url.pooled, suspicion: Arc::default() })
+        let looked_at = Arc::new(Mutex::new(Instant::now()));
+        Ok(Self { pool, pooled: url.pooled, suspicion: Arc::default(), looked_at })
     }
 
     pub(super) async fn get(&self) -> Outcome<Connection> {
+        self.let_go_of_the_idle();
         loop {
             let object = self.pool.get().await?;
             let metrics = *Object::metrics(&object);
@@ -131,12 +144,23 @@ impl Connections {
                 is_new: AtomicBool::new(metrics.recycle_count == 0),
                 taken_at: Instant::now(),
                 unanswered: AtomicUsize::new(0),
+                useless: AtomicBool::new(false),
             };
             if self.suspicion().spares(opened_at) {
                 return Ok(connection);
             }
             connection.discard();
         }
+    }
+
+    fn let_go_of_the_idle(&self) {
+        let now = Instant::now();
+        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(*looked_at) < LOOK {
+            return;
+        }
+        *looked_at = now;
+        self.pool.retain(|_, metrics| metrics.last_used() < IDLE);
     }
 
     /// The database seems to have gone back in time, as this connection says: true where that is confirmed.
@@ -243,8 +267,7 @@ impl Connection {
         asked.answered();
         committed.map_err(|error| {
             // These two say that it did not commit. After anything else it may have, and doing it again would do it twice.
-            let undone = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
-            let undone = error.code().is_some_and(|code| undone.contains(code));
+            let undone = is_about_the_transaction(&error);
             match error.into() {
                 Fault::Again(error) if !undone => Fault::Final(error),
                 fault => fault,
@@ -286,16 +309,50 @@ impl Connection {
         let asked = Asked::on(self);
         let answer = request.await;
         asked.answered();
-        Ok(answer?)
+        answer.map_err(|error| {
+            let about_the_transaction = is_about_the_transaction(&error);
+            let fault = error.into();
+            if matches!(fault, Fault::Again(_)) && !about_the_transaction {
+                self.useless.store(true, Ordering::Relaxed);
+            }
+            fault
+        })
     }
+}
+
+/// True of what the transaction met, whichever connection it goes over.
+fn is_about_the_transaction(error: &tokio_postgres::Error) -> bool {
+    let states = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+    error.code().is_some_and(|code| states.contains(code))
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.is_stuck() || self.is_new() {
+        if self.is_stuck() || self.is_new() || self.useless.load(Ordering::Relaxed) {
             self.close();
         }
+        if self.unanswered.load(Ordering::Relaxed) > 0
+            && let Some(object) = self.object.take()
+        {
+            give_back_once_it_answers(object);
+        }
     }
+}
+
+/// Whoever came next would wait for an answer that nobody wants any more.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it ends by itself, and a connection that it is dropped with is given back"
+)]
+fn give_back_once_it_answers(object: Object) {
+    let Ok(runtime) = Handle::try_current() else {
+        return drop(Object::take(object));
+    };
+    runtime.spawn(async move {
+        if !matches!(timeout(STUCK, object.batch_execute("")).await, Ok(Ok(()))) {
+            drop(Object::take(object));
+        }
+    });
 }
 
 fn types(parameters: &[Parameter<'_>]) -> Vec<Type> {

@@ -77,12 +77,28 @@ async fn a_verb_that_nobody_waits_for_leaves_nothing_behind() {
 async fn a_read_that_was_given_up_does_not_hold_up_the_next() {
     let world = World::<PostgresHarness>::new().await;
     let mut client = world.harness.connect().await;
+    let store = world.store();
+    // So that there are several to choose from.
+    let [one, two, three] = [0; 3].map(|_| store.accounts(None, 10));
+    tokio::try_join!(one, two, three).unwrap();
     let holding = client.transaction().await.unwrap();
     holding.batch_execute("LOCK TABLE countersign.readers IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let store = world.store();
-    assert!(timeout(Duration::from_millis(800), store.readers()).await.is_err(), "it waits for the table");
-    let accounts = timeout(Duration::from_millis(250), store.accounts(None, 10)).await;
-    assert!(accounts.is_ok_and(|accounts| accounts.is_ok()), "it has a connection to itself");
+    for patience in [800, 300] {
+        let readers = timeout(Duration::from_millis(patience), store.readers()).await;
+        assert!(readers.is_err(), "it waits for the table");
+        let accounts = timeout(Duration::from_millis(150), store.accounts(None, 10)).await;
+        assert!(accounts.is_ok_and(|accounts| accounts.is_ok()), "it has a connection to itself");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn what_a_connection_cannot_do_is_tried_again_on_another() {
+    let world = World::<PostgresHarness>::new().await;
+    assert_eq!(world.store().readers().await.unwrap(), []);
+    // Whoever has prepared a statement for the column before cannot run it any more.
+    world.harness.sql("ALTER TABLE countersign.readers ALTER COLUMN name TYPE varchar(200)").await;
+    assert_eq!(world.store().readers().await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
