@@ -6,6 +6,7 @@
 //! `tests/conformance`.
 
 pub mod clock;
+mod committing;
 pub mod database;
 pub mod error;
 mod fail_points;
@@ -26,6 +27,7 @@ use countersign_core::time::Millis;
 use tokio::sync::watch;
 
 pub use clock::Clock;
+pub use committing::Committing;
 pub use error::{Constraint, StoreError};
 
 use crate::verbs::{
@@ -86,8 +88,9 @@ pub trait Store: Send + Sync + 'static {
     /// Begins a session for an account whose credentials were found right; it checks that they still are.
     async fn begin_session(&self, begin: Begin, origin: Origin) -> StoreResult<Begun>;
 
-    /// Asks the core what a presented refresh token gets, and does it.
-    async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn>;
+    /// Asks the core what a presented refresh token gets, and does it. The answer is decided and on its way to the disk: nobody may learn
+    /// of it before [`Committing`] gives it. Whoever does not wait for that takes nothing back.
+    async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<Committing<RotatedIn>>;
 
     /// The account behind an access token whose signature is genuine, where its session is alive and its version current.
     async fn session_account(&self, session: SessionId) -> StoreResult<Result<SessionAccount, AccessDenied>>;

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use countersign_core::events::{Actor, Origin};
 use countersign_core::ids::{ClientId, SessionId};
-use countersign_core::sessions::refresh_token::{InvalidRetryKey, Malformed, RefreshToken, RetryKey};
+use countersign_core::sessions::refresh_token::{InvalidRetryKey, Malformed, RetryKey};
 use countersign_core::sessions::rotation::{Presented, Refusal, Replay};
 use countersign_store::StoreError;
-use countersign_store::verbs::{Granted, Rotate, RotatedIn};
+use countersign_store::verbs::{Rotate, RotatedIn};
 use countersign_token::{SignError, VerifyError};
 use zeroize::Zeroizing;
 
@@ -110,14 +110,16 @@ async fn rotate(
     };
     let rotate = Rotate { presented, nonce: random::bytes(), lifetimes: operations.policy.lifetimes };
     let origin = Origin { actor: Actor::Anonymous, address };
-    let mint = |granted: Box<Granted>, successor: RefreshToken| operations.mint(&granted, &successor);
-    match operations.store.rotate(rotate, origin).await? {
-        RotatedIn::Rotated(granted, successor) => Ok((mint(granted, successor)?, false)),
-        RotatedIn::Reissued(granted, successor) => Ok((mint(granted, successor)?, true)),
-        RotatedIn::Refused(refusal) => Err(RefreshError::Refused(refusal)),
-        RotatedIn::Replayed(replay, _) => {
-            operations.feed.catch_up(&*operations.store).await?;
-            Err(RefreshError::Replayed(replay))
-        }
+    // The signature is made while the commit is written and flushed.
+    let answer = |rotated: &RotatedIn| match rotated {
+        RotatedIn::Rotated(granted, successor) => Ok((operations.mint(granted, successor)?, false)),
+        RotatedIn::Reissued(granted, successor) => Ok((operations.mint(granted, successor)?, true)),
+        RotatedIn::Refused(refusal) => Err(RefreshError::Refused(*refusal)),
+        RotatedIn::Replayed(replay, _) => Err(RefreshError::Replayed(*replay)),
+    };
+    let answer = operations.store.rotate(rotate, origin).await?.meanwhile(answer).await?;
+    if let Err(RefreshError::Replayed(_)) = &answer {
+        operations.feed.catch_up(&*operations.store).await?;
     }
+    answer
 }

@@ -17,7 +17,7 @@ use countersign_store::verbs::{
     NewAccount, NewKey, NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered,
     Rotate, RotatedIn, SessionAccount, Sweep,
 };
-use countersign_store::{Store, StoreError, StoreResult};
+use countersign_store::{Committing, Store, StoreError, StoreResult};
 use tokio::sync::watch;
 
 /// Does everything but record that a sign-in was refused.
@@ -61,7 +61,7 @@ passed_on! {
     credentials_of(id: AccountId) -> Option<Credentials>,
     write_password(change: PasswordChange, origin: Origin) -> PasswordWritten,
     begin_session(begin: Begin, origin: Origin) -> Begun,
-    rotate(rotate: Rotate, origin: Origin) -> RotatedIn,
+    rotate(rotate: Rotate, origin: Origin) -> Committing<RotatedIn>,
     session_account(session: SessionId) -> Result<SessionAccount, AccessDenied>,
     sessions(account: AccountId, limit: u32) -> Vec<ListedSession>,
     end_session(ended: Ended, origin: Origin) -> Option<FeedPosition>,

@@ -12,10 +12,12 @@ use std::thread;
 
 use countersign_core::events::Origin;
 use countersign_core::ids::FamilyId;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::StoreResult;
+use crate::committing::{Committing, Reply, reply};
 use crate::error::StoreError;
 use crate::postgres::connection::{CONNECTIONS, Connection};
 use crate::postgres::rotation::{Answer, Presentation, find, rotate_in_turn, rotate_together};
@@ -41,7 +43,7 @@ pub(super) struct Batches {
 
 struct Waiting {
     presentation: Presentation,
-    reply: oneshot::Sender<StoreResult<RotatedIn>>,
+    reply: Reply<RotatedIn>,
 }
 
 impl Batches {
@@ -59,15 +61,17 @@ impl Batches {
         Self { ways }
     }
 
-    pub(super) async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
-        let (reply, answer) = oneshot::channel();
+    pub(super) async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<Committing<RotatedIn>> {
+        let until = Instant::now() + PATIENCE;
+        let (reply, answer) = reply();
         let presentation = Presentation { rotate, origin };
         let way = way(presentation.family(), self.ways.len());
         self.ways[way].try_send(Waiting { presentation, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
-        patiently(PATIENCE, async { answer.await.unwrap_or_else(|_| Err(closed())) }).await
+        let decided = patiently(PATIENCE, answer.decided()).await?;
+        Ok(decided.until(until))
     }
 }
 
@@ -87,13 +91,16 @@ async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<A
     let mut families = JoinSet::new();
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         while families.try_join_next().is_some() {}
-        let together: Vec<Waiting> = batch.drain(..).filter_map(|waiting| alone.join(waiting)).collect();
+        let mut together: Vec<Waiting> = batch.drain(..).filter_map(|waiting| alone.join(waiting)).collect();
         let presented = presentations(&together);
         if presented.is_empty() {
             continue;
         }
         let find = async |connection: &Connection| find(connection, &presented).await;
-        let outcome = transact!(&base, find, |writing, found| rotate_together(&mut writing, found, &presented));
+        let outcome = transact!(&base, find, |writing, found| async {
+            let answers = rotate_together(&mut writing, found, &presented).await?;
+            Ok(tell(&mut together, answers))
+        });
         for waiting in answer(together, outcome) {
             if let Some(family) = alone.leave(waiting) {
                 families.spawn(Arc::clone(&alone).answer(family));
@@ -106,33 +113,38 @@ fn presentations(waiting: &[Waiting]) -> Vec<Presentation> {
     waiting.iter().map(|waiting| waiting.presentation.clone()).collect()
 }
 
+/// Tells the callers before the commit; which of them there was something to tell.
+fn tell(together: &mut [Waiting], answers: Vec<Answer>) -> Vec<bool> {
+    let told =
+        together.iter_mut().zip(answers).map(|(waiting, answer)| answer.map(|answer| waiting.reply.decided(answer)));
+    told.map(|told| told.is_some()).collect()
+}
+
 /// Answers whom it can; who is left.
-fn answer(together: Vec<Waiting>, outcome: StoreResult<Vec<Answer>>) -> Vec<Waiting> {
+fn answer(together: Vec<Waiting>, outcome: StoreResult<Vec<bool>>) -> Vec<Waiting> {
     match outcome {
-        Ok(answers) => {
-            let answered = together.into_iter().zip(answers);
-            answered.filter_map(|(waiting, answer)| waiting.take(answer.map(Ok))).collect()
+        Ok(told) => {
+            let mut left = Vec::new();
+            for (waiting, told) in together.into_iter().zip(told) {
+                if told {
+                    waiting.reply.committed();
+                } else {
+                    left.push(waiting);
+                }
+            }
+            left
         }
         Err(
             error @ (StoreError::Unavailable(_)
             | StoreError::Refused(_)
             | StoreError::Restored(_)
             | StoreError::Moved(_)),
-        ) => together.into_iter().filter_map(|waiting| waiting.take(Some(Err(error.clone())))).collect(),
+        ) => {
+            together.into_iter().for_each(|waiting| waiting.reply.failed(error.clone()));
+            Vec::new()
+        }
         // One of them has a row that cannot be read or written: each alone shows which.
         Err(_) => together,
-    }
-}
-
-impl Waiting {
-    /// Answers; what waits still where there is no answer.
-    fn take(self, answer: Option<StoreResult<RotatedIn>>) -> Option<Self> {
-        let Some(answer) = answer else {
-            return Some(self);
-        };
-        // It fails where nobody waits any more.
-        let _ = self.reply.send(answer);
-        None
     }
 }
 
@@ -188,15 +200,9 @@ impl Alone {
             let outcome = transact!(&self.base, |writing| rotate_in_turn(&mut writing, family, &presented));
             match outcome {
                 Ok(answers) => {
-                    for (waiting, answer) in waiting.into_iter().zip(answers) {
-                        let _ = waiting.reply.send(Ok(answer));
-                    }
+                    waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.reply.done(answer));
                 }
-                Err(error) => {
-                    for waiting in waiting {
-                        let _ = waiting.reply.send(Err(error.clone()));
-                    }
-                }
+                Err(error) => waiting.into_iter().for_each(|waiting| waiting.reply.failed(error.clone())),
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::verbs::{
     NewAccount, NewKey, NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered,
     Rotate, RotatedIn, SessionAccount, Sweep,
 };
-use crate::{Store, StoreError, StoreResult};
+use crate::{Committing, Store, StoreError, StoreResult};
 
 #[async_trait]
 impl Store for PostgresStore {
@@ -83,7 +83,7 @@ impl Store for PostgresStore {
         transact!(&self.base, |writing| sessions::begin(&writing, &begin, origin))
     }
 
-    async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
+    async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<Committing<RotatedIn>> {
         self.batches.rotate(rotate, origin).await
     }
 

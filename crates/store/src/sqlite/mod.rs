@@ -10,6 +10,7 @@ mod events;
 mod failures;
 mod families;
 mod flushing;
+mod job;
 mod keeper;
 mod keys;
 mod log;

@@ -21,7 +21,7 @@ use crate::verbs::{
     NewAccount, NewKey, NewReader, Outstanding, PasswordChange, PasswordWritten, Pruned, Reader, Receipt, Registered,
     Rotate, RotatedIn, SessionAccount, Sweep,
 };
-use crate::{Store, StoreError, StoreResult};
+use crate::{Committing, Store, StoreError, StoreResult};
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -83,8 +83,8 @@ impl Store for SqliteStore {
         self.writer.run(move |writing| sessions::begin(writing, &begin, origin)).await
     }
 
-    async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<RotatedIn> {
-        self.writer.run_unguarded(move |writing| rotation::rotate(writing, &rotate, origin)).await
+    async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<Committing<RotatedIn>> {
+        self.writer.decide(move |writing| rotation::rotate(writing, &rotate, origin)).await
     }
 
     async fn session_account(&self, session: SessionId) -> StoreResult<Result<SessionAccount, AccessDenied>> {

@@ -13,9 +13,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task;
 
+use crate::committing::{Committing, reply};
 use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
 use crate::sqlite::disk::Disk;
+use crate::sqlite::job::{Job, Manner, job};
 use crate::sqlite::keeper::Keeper;
 use crate::sqlite::log::Log;
 use crate::sqlite::queue::{Bell, Next, Receiver, Refused, Sender, queue};
@@ -43,7 +45,7 @@ pub(super) struct Writing<'c> {
 }
 
 impl Writing<'_> {
-    /// To be called before the first of several statements that write, by a verb that is run [`unguarded`](Writer::run_unguarded).
+    /// To be called before the first of several statements that write, by a verb that [decides](Writer::decide).
     /// Afterwards it is too late: what was written before could not be taken back.
     pub(super) fn guard(&self) -> StoreResult<()> {
         if self.guarded.get() {
@@ -109,30 +111,29 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
     {
-        self.submit(work, true).await
+        self.submit(work, Manner::Whole).await?.committed().await
     }
 
-    /// The same for a verb that mostly writes one statement, after all that can fail: it leaves nothing to be taken back. Where it
-    /// writes more, it has to ask for the [`guard`](Writing::guard) first.
-    pub(super) async fn run_unguarded<T, F>(&self, work: F) -> StoreResult<T>
+    /// The same for a verb whose answer is worked on while it is committed. It mostly writes one statement, after all that can fail, and
+    /// leaves nothing to be taken back; where it writes more, it has to ask for the [`guard`](Writing::guard) first.
+    pub(super) async fn decide<T, F>(&self, work: F) -> StoreResult<Committing<T>>
     where
         T: Send + 'static,
         F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
     {
-        self.submit(work, false).await
+        self.submit(work, Manner::Decision).await
     }
 
-    async fn submit<T, F>(&self, work: F, guarded_from_the_start: bool) -> StoreResult<T>
+    async fn submit<T, F>(&self, work: F, manner: Manner) -> StoreResult<Committing<T>>
     where
         T: Send + 'static,
         F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let pending = Pending { work: Some(work), guarded_from_the_start, result: None, reply };
-        if let Some(bell) = self.queue.put(Message::Job(Box::new(pending)))? {
+        let (reply, answer) = reply();
+        if let Some(bell) = self.queue.put(Message::Job(job(work, manner, reply)))? {
             ring_soon(bell);
         }
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.decided().await
     }
 
     /// Writes the witness now, and keeps it from now on.
@@ -177,51 +178,6 @@ fn ring_soon(bell: Bell<Message>) {
 
 fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".to_owned())
-}
-
-trait Job: Send {
-    /// Whether it is to be guarded from its beginning.
-    fn guarded_from_the_start(&self) -> bool;
-    /// Does the work; `true` where it is to be committed.
-    fn run(&mut self, writing: &Writing<'_>) -> bool;
-    /// Tells the caller, `failed` being why the transaction could not be committed.
-    fn answer(self: Box<Self>, failed: Option<&StoreError>);
-}
-
-struct Pending<T, F> {
-    work: Option<F>,
-    guarded_from_the_start: bool,
-    result: Option<StoreResult<T>>,
-    reply: oneshot::Sender<StoreResult<T>>,
-}
-
-impl<T, F> Job for Pending<T, F>
-where
-    T: Send,
-    F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send,
-{
-    fn guarded_from_the_start(&self) -> bool {
-        self.guarded_from_the_start
-    }
-
-    fn run(&mut self, writing: &Writing<'_>) -> bool {
-        let Some(work) = self.work.take() else {
-            return false;
-        };
-        let result = self.result.insert(work(writing));
-        result.is_ok()
-    }
-
-    fn answer(self: Box<Self>, failed: Option<&StoreError>) {
-        let result = match (self.result, failed) {
-            (Some(Err(error)), _) => Err(error),
-            (_, Some(error)) => Err(error.clone()),
-            (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(StoreError::Internal("a verb panicked".to_owned())),
-        };
-        // It fails where nobody waits any more.
-        let _ = self.reply.send(result);
-    }
 }
 
 /// What the jobs of one transaction have done.
@@ -327,7 +283,7 @@ impl Thread {
         // Nobody can mark it from here on. Not even a refusal may come from a database that others have gone on without.
         let longest_access_lifetime = state::longest_access_lifetime(&self.connection)?;
         let mut done = Done::default();
-        for job in jobs {
+        for job in jobs.iter_mut() {
             self.attempt(job.as_mut(), longest_access_lifetime, &mut done)?;
         }
         if !done.changed {
@@ -335,6 +291,7 @@ impl Thread {
             return Ok(done);
         }
         execute(&self.connection, "UPDATE auth_state SET commit_seq = commit_seq + 1", [])?;
+        jobs.iter_mut().for_each(|job| job.tell());
         before_commit();
         execute(&self.connection, "COMMIT", [])?;
         after_commit(done.rotated);

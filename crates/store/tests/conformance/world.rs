@@ -14,10 +14,10 @@ use countersign_core::sessions::refresh_token::{RefreshToken, RetryKey};
 use countersign_core::sessions::rotation::{Lifetimes, Presented};
 use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_core::time::Millis;
-use countersign_store::Store;
 use countersign_store::verbs::{
     AccessDenied, Begin, Begun, Ended, EventQuery, FeedPosition, Granted, NewAccount, Registered, Rotate, RotatedIn,
 };
+use countersign_store::{Store, StoreResult};
 use tokio::task::JoinSet;
 
 use crate::harness::Harness;
@@ -152,13 +152,13 @@ impl<H: Harness> World<H> {
     }
 
     pub(crate) async fn rotate(&self, token: &RefreshToken) -> RotatedIn {
-        self.store().rotate(self.presentation(token), STRANGER).await.unwrap()
+        rotated(&*self.store(), self.presentation(token)).await.unwrap()
     }
 
     pub(crate) async fn rotate_keyed(&self, token: &RefreshToken, key: &str) -> RotatedIn {
-        let mut rotate = self.presentation(token);
-        rotate.presented.retry_key = Some(RetryKey::parse(key).unwrap());
-        self.store().rotate(rotate, STRANGER).await.unwrap()
+        let mut presentation = self.presentation(token);
+        presentation.presented.retry_key = Some(RetryKey::parse(key).unwrap());
+        rotated(&*self.store(), presentation).await.unwrap()
     }
 
     /// The successor of a token that must be the current one.
@@ -223,4 +223,9 @@ impl<H: Harness> World<H> {
 /// The hash of a password, as far as a store knows.
 pub(crate) fn hash(of: &str) -> PasswordHash {
     PasswordHash::new(format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA${of}"))
+}
+
+/// Presents it, and waits until the answer is on disk.
+pub(crate) async fn rotated(store: &dyn Store, rotate: Rotate) -> StoreResult<RotatedIn> {
+    store.rotate(rotate, STRANGER).await?.committed().await
 }

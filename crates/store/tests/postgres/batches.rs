@@ -1,5 +1,6 @@
 //! Refreshes that arrive together.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_store::StoreError;
@@ -7,7 +8,7 @@ use countersign_store::verbs::RotatedIn;
 use tokio::task::JoinSet;
 
 use crate::postgres_harness::PostgresHarness;
-use crate::world::{STRANGER, SignedIn, World};
+use crate::world::{STRANGER, SignedIn, World, rotated};
 
 async fn many(world: &World<PostgresHarness>, sessions: usize) -> Vec<SignedIn> {
     let alice = world.register("alice").await;
@@ -22,7 +23,7 @@ fn refresh_all(world: &World<PostgresHarness>, sessions: &[SignedIn]) -> JoinSet
     let mut running = JoinSet::new();
     for signed_in in sessions {
         let (store, rotate) = (world.store(), world.presentation(&signed_in.token));
-        running.spawn(async move { store.rotate(rotate, STRANGER).await });
+        running.spawn(async move { rotated(&*store, rotate).await });
     }
     running
 }
@@ -64,6 +65,50 @@ async fn the_first_refresh_of_a_connection_is_part_of_its_transaction() {
     }
 }
 
+/// Has PostgreSQL refuse so many commits of refreshes, in a way that asks for another try.
+async fn refuse_commits(world: &World<PostgresHarness>, times: u32) {
+    let sql = format!(
+        "CREATE SEQUENCE refusals;
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF nextval('public.refusals') <= {times} THEN RAISE EXCEPTION 'on purpose' USING ERRCODE = '40001'; END IF;
+           RETURN NULL;
+         END $$;
+         CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON countersign.families DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION refuse()"
+    );
+    world.harness.sql(&sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_commit_that_was_refused_is_tried_again_after_its_answer_was_told() {
+    let world = World::<PostgresHarness>::new().await;
+    let token = many(&world, 1).await.remove(0).token;
+    refuse_commits(&world, 2).await;
+    let told = world.store().rotate(world.presentation(&token), STRANGER).await.unwrap();
+    let shown = AtomicU32::new(0);
+    let made = told.meanwhile(|answer| {
+        shown.fetch_add(1, Ordering::Relaxed);
+        answer.clone()
+    });
+    let RotatedIn::Rotated(_, successor) = made.await.unwrap() else { panic!("it is the current one") };
+    assert_eq!(shown.into_inner(), 2, "what was told first, and what was committed");
+    world.successor(&successor).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn an_answer_that_was_told_and_never_committed_is_not_given() {
+    let world = World::<PostgresHarness>::new().await;
+    let token = many(&world, 1).await.remove(0).token;
+    refuse_commits(&world, 1_000_000).await;
+    let told = world.store().rotate(world.presentation(&token), STRANGER).await.unwrap();
+    let answer = told.meanwhile(Clone::clone).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    world.harness.sql("DROP TRIGGER refuse ON countersign.families").await;
+    assert!(matches!(world.rotate(&token).await, RotatedIn::Rotated(..)), "it is still the current one");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
 async fn a_row_that_somebody_holds_delays_itself_alone() {
@@ -96,7 +141,7 @@ async fn a_row_that_cannot_be_read_fails_alone() {
     let mut running = JoinSet::new();
     for (at, signed_in) in sessions.iter().enumerate() {
         let (store, rotate) = (store.clone(), world.presentation(&signed_in.token));
-        running.spawn(async move { (at, store.rotate(rotate, STRANGER).await) });
+        running.spawn(async move { (at, rotated(&*store, rotate).await) });
     }
     for (at, answer) in running.join_all().await {
         match at {

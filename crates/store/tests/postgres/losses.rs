@@ -11,7 +11,7 @@ use countersign_store::verbs::{AccessDenied, RotatedIn};
 use countersign_store::{Store as _, StoreError};
 
 use crate::postgres_harness::PostgresHarness;
-use crate::world::{STRANGER, World};
+use crate::world::{STRANGER, World, rotated};
 
 /// Forgets the last commit of every lane, whatever it was about.
 const FORGET_A_COMMIT: &str = "UPDATE countersign.lanes SET commit_seq = commit_seq - 1 WHERE commit_seq > 1; \
@@ -31,7 +31,7 @@ async fn a_lost_refresh_stops_the_node_until_every_session_has_ended() {
     let token = world.successor(&signed_in.token).await;
     world.harness.sql(FORGET_A_COMMIT).await;
 
-    assert!(lost(world.store().rotate(world.presentation(&token), STRANGER).await));
+    assert!(lost(rotated(&*world.store(), world.presentation(&token)).await));
     assert!(lost(world.store().session_account(signed_in.session).await), "reads are refused as well from then on");
     assert!(lost(world.store().feed_position().await));
 

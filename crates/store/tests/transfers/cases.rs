@@ -21,7 +21,7 @@ use countersign_store::verbs::{Bucket, Charge, EventQuery, NewKey, NewReader, Ro
 use crate::dump::{dump, without_arrival};
 use crate::harness::Harness;
 use crate::house::{House, Site};
-use crate::world::{STRANGER, World};
+use crate::world::{STRANGER, World, rotated};
 
 /// More rows than go over at once.
 const MANY: usize = 2500;
@@ -217,7 +217,7 @@ pub(crate) async fn a_store_that_was_open_before_answers_nothing_any_more<const 
     for store in [&store, &other] {
         // A server asks for it all the time; with SQLite everything else tells as well, whether it was asked before or not.
         assert!(is_away(store.feed_position().await, &site));
-        assert!(is_away(store.rotate(world.presentation(&tokens[0]), STRANGER).await, &site));
+        assert!(is_away(rotated(&**store, world.presentation(&tokens[0])).await, &site));
         assert!(is_away(store.begin_session(world.begin(alice.id), STRANGER).await, &site));
         assert!(is_away(store.session_account(session).await, &site));
         assert!(is_away(store.credentials_of(alice.id).await, &site));

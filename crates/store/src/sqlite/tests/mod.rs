@@ -137,5 +137,5 @@ async fn sign_in(store: &SqliteStore, account: u32, number: u32) -> RefreshToken
 }
 
 async fn rotate(store: &SqliteStore, token: &RefreshToken) -> RotatedIn {
-    store.rotate(presentation(token), Origin::SERVER).await.unwrap()
+    store.rotate(presentation(token), Origin::SERVER).await.unwrap().committed().await.unwrap()
 }

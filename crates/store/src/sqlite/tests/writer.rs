@@ -9,8 +9,9 @@ use countersign_core::ids::AccountId;
 use rusqlite::StatementStatus;
 use tokio::task::JoinSet;
 
-use super::{Place, id, new_account, register, rotate, sign_in};
+use super::{Place, id, new_account, presentation, register, rotate, sign_in};
 use crate::error::StoreError;
+use crate::sqlite::rows::execute;
 use crate::sqlite::writer::Writing;
 use crate::sqlite::{SqliteStore, accounts, rotation};
 use crate::verbs::{Registered, RotatedIn};
@@ -85,7 +86,7 @@ async fn beside_unguarded(
     let (go_on, held) = hold_up(&store).await;
     let mut neighbour =
         Box::pin(store.writer.run(|writing| accounts::register(writing, new_account(1), Origin::SERVER)));
-    let mut unguarded = Box::pin(store.writer.run_unguarded(work));
+    let mut unguarded = Box::pin(async { store.writer.decide(work).await?.committed().await });
     assert!(poll_once(&mut neighbour).is_none() && poll_once(&mut unguarded).is_none(), "they wait in the queue");
     go_on.send(()).unwrap();
     let (neighbour, unguarded) = (neighbour.await, unguarded.await);
@@ -142,6 +143,27 @@ async fn a_guard_that_comes_too_late_is_none() {
     assert!(matches!(unguarded, Err(StoreError::Internal(text)) if text.contains("asked for its guard")));
     assert!(matches!(neighbour, Err(StoreError::Internal(text)) if text.contains("without a guard")));
     assert_eq!(found, [false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_before_its_commit_counts_for_nothing_where_that_fails() {
+    let place = Place::new();
+    let store = Arc::new(place.open());
+    register(&store, 1).await;
+    let token = sign_in(&store, 1, 1).await;
+    let (go_on, held) = hold_up(&store).await;
+    // Noticed by COMMIT, and not before.
+    let mut spoiling = Box::pin(store.writer.run(|writing| {
+        execute(writing.connection, "PRAGMA defer_foreign_keys = ON", [])?;
+        execute(writing.connection, "UPDATE sessions SET account = zeroblob(16)", [])
+    }));
+    let mut rotating = store.rotate(presentation(&token), Origin::SERVER);
+    assert!(poll_once(&mut spoiling).is_none() && poll_once(&mut rotating).is_none(), "they wait in the queue");
+    go_on.send(()).unwrap();
+    let told = rotating.await.unwrap();
+    assert!(told.meanwhile(Clone::clone).await.is_err() && spoiling.await.is_err());
+    held.join_all().await;
+    assert!(matches!(rotate(&store, &token).await, RotatedIn::Rotated(..)), "its token is still the current one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

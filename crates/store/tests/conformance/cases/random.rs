@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::cases::model::{Model, Told};
 use crate::harness::Harness;
-use crate::world::{STRANGER, World, hash};
+use crate::world::{STRANGER, World, hash, rotated};
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 const KEYS: [&str; 2] = ["the first key of 16 bytes", "the other key of 16 bytes"];
@@ -217,7 +217,7 @@ impl<H: Harness> Run<H> {
         };
         let mut rotate: Rotate = self.world.presentation(&token);
         rotate.presented.retry_key = key.map(|key| RetryKey::parse(KEYS[key.index(KEYS.len())]).unwrap());
-        let answer = self.world.store().rotate(rotate.clone(), STRANGER).await.unwrap();
+        let answer = rotated(&*self.world.store(), rotate.clone()).await.unwrap();
         assert_eq!(answer, self.model.rotate(&rotate));
         if let RotatedIn::Rotated(_, successor) = answer {
             assert_eq!(self.model.family(successor.family).generation, successor.generation);

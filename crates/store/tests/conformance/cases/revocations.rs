@@ -11,7 +11,7 @@ use countersign_store::verbs::{AccessDenied, Begun, Outstanding, REVOCATION_MARG
 use tokio::task::JoinSet;
 
 use crate::harness::{BEGINNING, Harness};
-use crate::world::{LIFETIMES, STRANGER, World};
+use crate::world::{LIFETIMES, STRANGER, World, rotated};
 
 pub(crate) async fn an_account_s_sessions_end_at_once<H: Harness>(world: World<H>) {
     let (alice, bob) = (world.register("alice").await, world.register("bob").await);
@@ -211,7 +211,7 @@ pub(crate) async fn racing_rotations_and_sign_ins_do_not_survive<H: Harness>(wor
         let begun = world.sign_in(alice.id).await;
         let (store, presentation) = (world.store(), world.presentation(&begun.token));
         race.spawn(async move {
-            let answer = store.rotate(presentation, STRANGER).await.unwrap();
+            let answer = rotated(&*store, presentation).await.unwrap();
             let (RotatedIn::Rotated(granted, successor), session) = (answer, begun.session) else { return None };
             Some((session, granted.global_epoch, successor))
         });

@@ -13,7 +13,7 @@ use countersign_store::verbs::{AccessDenied, RotatedIn};
 use tokio::task::JoinSet;
 
 use crate::harness::Harness;
-use crate::world::{LIFETIMES, STRANGER, SignedIn, World};
+use crate::world::{LIFETIMES, STRANGER, SignedIn, World, rotated};
 
 const KEY: &str = "a key of 16 bytes or more";
 const OVERLAP: Duration = LIFETIMES.rotation_overlap;
@@ -176,17 +176,17 @@ pub(crate) async fn refusals_change_nothing<H: Harness>(world: World<H>) {
     assert_eq!(world.rotate(&unknown).await, RotatedIn::Refused(Refusal::UnknownFamily));
     let mut other_client = world.presentation(&begun.token);
     other_client.presented.client = ClientId::parse("other").unwrap();
-    let answer = world.store().rotate(other_client, STRANGER).await.unwrap();
+    let answer = rotated(&*world.store(), other_client).await.unwrap();
     assert_eq!(answer, RotatedIn::Refused(Refusal::OtherClient));
     let mut other_session = world.presentation(&begun.token);
     other_session.presented.access_token_session = Some(SessionId::from_bytes([9; 16]));
-    let answer = world.store().rotate(other_session, STRANGER).await.unwrap();
+    let answer = rotated(&*world.store(), other_session).await.unwrap();
     assert_eq!(answer, RotatedIn::Refused(Refusal::AccessTokenMismatch));
     assert_eq!(world.events().await, before);
     assert_eq!(world.feed().await, []);
     let mut own_session = world.presentation(&begun.token);
     own_session.presented.access_token_session = Some(begun.session);
-    assert!(matches!(world.store().rotate(own_session, STRANGER).await.unwrap(), RotatedIn::Rotated(..)));
+    assert!(matches!(rotated(&*world.store(), own_session).await.unwrap(), RotatedIn::Rotated(..)));
 }
 
 pub(crate) async fn roles_are_read_afresh<H: Harness>(world: World<H>) {
@@ -253,7 +253,7 @@ pub(crate) async fn fifty_presentations_give_one_successor<H: Harness>(world: Wo
     for runner in 0..50 {
         let store = if runner % 2 == 0 { world.store() } else { another.clone() };
         let rotate = world.presentation(&begun.token);
-        race.spawn(async move { store.rotate(rotate, STRANGER).await.unwrap() });
+        race.spawn(async move { rotated(&*store, rotate).await.unwrap() });
     }
     let mut rotated = 0;
     let mut successors = vec![];

@@ -12,7 +12,7 @@ use countersign_store::verbs::{AccessDenied, Begun, FeedPosition, PasswordChange
 use tokio::task::JoinSet;
 
 use crate::harness::Harness;
-use crate::world::{ADDRESS, LIFETIMES, SESSION_LIFETIME, STRANGER, SignedIn, World, hash};
+use crate::world::{ADDRESS, LIFETIMES, SESSION_LIFETIME, STRANGER, SignedIn, World, hash, rotated};
 
 pub(crate) async fn begins_with_an_event<H: Harness>(world: World<H>) {
     let alice = world.register("alice").await;
@@ -337,7 +337,7 @@ pub(crate) async fn refreshes_beside_a_sign_in_too_many_are_right<H: Harness>(wo
         let mut race = JoinSet::new();
         for signed_in in &sessions {
             let (store, rotate) = (world.store(), world.presentation(&signed_in.token));
-            race.spawn(async move { Some(store.rotate(rotate, STRANGER).await.unwrap()) });
+            race.spawn(async move { Some(rotated(&*store, rotate).await.unwrap()) });
         }
         let (store, mut begin) = (world.store(), world.begin(alice.id));
         begin.session_limit = NonZeroU32::new(4);
