@@ -22,6 +22,10 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    pub(crate) const fn per_second(value: f64) -> Self {
+        Self { value, unit: Unit::PerSecond }
+    }
+
     pub(crate) const fn seconds(value: f64) -> Self {
         Self { value, unit: Unit::Seconds }
     }
@@ -54,24 +58,24 @@ impl Figures {
         self.0.get(name).copied()
     }
 
-    fn put(&mut self, name: &str, value: f64, unit: Unit) {
-        self.0.insert(name.to_owned(), Figure { value, unit });
+    pub(crate) fn put(&mut self, name: &str, figure: Figure) {
+        self.0.insert(name.to_owned(), figure);
     }
 
     pub(crate) fn per_second(&mut self, name: &str, value: f64) {
-        self.put(name, value, Unit::PerSecond);
+        self.put(name, Figure::per_second(value));
     }
 
     pub(crate) fn seconds(&mut self, name: &str, value: f64) {
-        self.put(name, value, Unit::Seconds);
+        self.put(name, Figure::seconds(value));
     }
 
     pub(crate) fn bytes(&mut self, name: &str, value: f64) {
-        self.put(name, value, Unit::Bytes);
+        self.put(name, Figure::bytes(value));
     }
 
     pub(crate) fn count(&mut self, name: &str, value: f64) {
-        self.put(name, value, Unit::Count);
+        self.put(name, Figure::count(value));
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn table(report: &Report) -> Table {
 }
 
 fn rate(per_second: f64) -> String {
-    Figure { value: per_second, unit: crate::figures::Unit::PerSecond }.shown()
+    Figure::per_second(per_second).shown()
 }
 
 fn beside(report: &Report, ceiling: f64, yardstick: &str) -> Option<String> {

@@ -17,18 +17,18 @@ pub(super) fn measure(run: &mut Run<'_>) -> anyhow::Result<()> {
     let drive = Drive::new(format!("authorized GET, bearer layer, c{MANY}"), weather.address, asking);
     let drive = drive.watching("weather", weather.tree()).watching("server", site.server.process.tree());
     let hello = Yardstick::hello(run, "authorized GET")?;
-    in_turns(run, "authorized GET", drive, hello)?;
+    in_turns(run, "authorized GET", drive, vec![hello])?;
     weather.stop()?;
 
     let trusting = hello::start_trusting(&run.bench.programs, &run.dir, &site.installation.url())?;
     let drive = hello::authorized_load(format!("hello behind the bearer layer, c{MANY}"), &trusting, &tokens);
-    let yardstick = Yardstick::hello(run, "authorized hello")?;
-    in_turns(run, "authorized hello", drive, yardstick)?;
+    let hello = Yardstick::hello(run, "authorized hello")?;
+    in_turns(run, "authorized hello", drive, vec![hello])?;
     trusting.stop()?;
 
     let asking = tokens.iter().map(|token| Asking::me(token)).collect();
     let drive = site.drive(run, format!("GET /api/auth/me, SQLite, c{MANY}"), asking);
     let hello = Yardstick::hello(run, "me")?;
-    in_turns(run, "me", drive, hello)?;
+    in_turns(run, "me", drive, vec![hello])?;
     site.end()
 }

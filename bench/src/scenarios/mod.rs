@@ -1,6 +1,7 @@
 //! What is measured, in its order.
 
 mod authorized;
+mod bare;
 mod flood;
 mod in_turns;
 mod limits;
@@ -17,9 +18,9 @@ mod yardstick;
 use crate::bench::{Bench, Step};
 use crate::plan::size_name;
 
+pub(crate) use bare::{bare_all_over_figure, bare_all_over_step, bare_figure};
 pub(crate) use in_turns::yardstick_of;
-pub(crate) use limits::{bare_all_over_figure, bare_all_over_step, bare_figure, bare_step};
-pub(crate) use peers::step_name as peer_step;
+pub(crate) use peers::{AIMED_AT, BARE_BESIDE, OURS_BESIDE, step_name as peer_step};
 pub(crate) use scale::{ALL_OVER_IN_TURNS, at as scale_figure};
 pub(crate) use site::Backend;
 pub(crate) use yardstick::hello_beside;

@@ -6,14 +6,22 @@ use std::thread;
 
 use anyhow::{Context as _, anyhow};
 
-use super::MANY;
+use super::in_turns::in_turns;
 use super::start::IDLE;
+use super::yardstick::Yardstick;
+use super::{Backend, MANY};
 use crate::bench::{Bench, NotHere, Run, Step};
 use crate::drive::{Chain, Drive};
 use crate::figures::{bytes, seconds};
 use crate::peers::{self, Peer, store_name};
 use crate::process::{self, Process};
 use crate::usage::Tree;
+
+/// The peer that something is aimed at, and on which back-end.
+pub(crate) const AIMED_AT: (&str, Backend) = ("oidc-provider", Backend::Sqlite);
+/// The figure of Countersign's own refreshes in turns with a peer's, and of bare ones.
+pub(crate) const OURS_BESIDE: &str = "Countersign's refreshes in turns";
+pub(crate) const BARE_BESIDE: &str = "bare refreshes in turns";
 
 pub(super) fn steps(bench: &Bench) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -58,9 +66,14 @@ fn measure(run: &mut Run<'_>, peer: &Peer, store: &str) -> anyhow::Result<()> {
         _ => None,
     };
     let what = format!("{}, refresh, c{MANY}", step_name(peer, store));
-    let (load, chains) = run.drive(watched(Drive::new(what, process.address, chains), &process, database.clone()))?;
-    let rate = run.loads[load].per_second();
-    run.figures.per_second(&peer.figure("refresh", store), rate);
+    let drive = watched(Drive::new(what, process.address, chains), &process, database.clone());
+    let drive = drive.warmed(run.plan().warm_up, run.terminal())?;
+    let backend = Backend::of(store);
+    let mut beside = vec![Yardstick::refreshes(run, peer.figure(OURS_BESIDE, store), backend)?];
+    if (name.as_str(), backend) == AIMED_AT {
+        beside.push(Yardstick::bare_refreshes(run, peer.figure(BARE_BESIDE, store), backend)?);
+    }
+    let (_, chains) = in_turns(run, &peer.figure("refresh", store), drive, beside)?;
     run.figures.seconds(&peer.figure("start", store), took);
     run.figures.bytes(&peer.figure("idle memory", store), idle as f64);
     if !run.plan().quick {

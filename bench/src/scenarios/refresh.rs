@@ -1,5 +1,6 @@
 //! Refreshes: the main figure, how long one takes alone, and what they leave behind.
 
+use super::bare::bare_figure;
 use super::in_turns::in_turns;
 use super::site::{Backend, Site};
 use super::yardstick::Yardstick;
@@ -13,9 +14,13 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()>
     let mut site = Site::new(run, &format!("refresh_{}", name.to_lowercase()), backend, run.plan().smallest(), 0)?;
 
     let alone = site.refreshing(1, 1)?;
-    let (load, _) = run.drive(site.drive(run, format!("refresh, {name}, c1"), alone))?;
+    let figure = format!("refresh c1, {name}");
+    let beside = match backend {
+        Backend::Sqlite => vec![Yardstick::commits(run, &figure)?],
+        Backend::Postgres => vec![],
+    };
+    let (load, _) = in_turns(run, &figure, site.drive(run, format!("refresh, {name}, c1"), alone), beside)?;
     run.figures.seconds(&format!("refresh c1 p50, {name}"), run.loads[load].quantile(0.5));
-    run.figures.per_second(&format!("refresh c1, {name}"), run.loads[load].per_second());
 
     // Once around before the database is looked at: what it adds once for many at a time is no growth.
     let chains = site.refreshing(MANY, 1)?;
@@ -24,8 +29,9 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()>
     let (before, answers_before) = (site.contents()?, answers(&chains));
     let drive = site.drive(run, format!("refresh, {name}, c{MANY}"), chains);
     let figure = format!("refresh, {name}");
-    let limit = Yardstick::limit(run, backend, &figure)?;
-    let (load, mut chains) = in_turns(run, &figure, drive, limit)?;
+    let beside =
+        vec![Yardstick::limit(run, backend, &figure)?, Yardstick::bare_refreshes(run, bare_figure(backend), backend)?];
+    let (load, mut chains) = in_turns(run, &figure, drive, beside)?;
     let quantiles = [0.5, 0.95, 0.99].map(|share| run.loads[load].quantile(share));
     for (quantile, value) in ["p50", "p95", "p99"].into_iter().zip(quantiles) {
         run.figures.seconds(&format!("refresh {quantile}, {name}"), value);

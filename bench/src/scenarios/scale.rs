@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::in_turns::in_turns;
-use super::login::sign_ins;
+use super::login::signing_in;
 use super::site::{Backend, Site};
 use super::start::IDLE;
 use super::yardstick::Yardstick;
@@ -64,7 +64,7 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
     if backend == Backend::Sqlite && size == run.plan().largest() {
         let figure = name(ALL_OVER_IN_TURNS);
         let few = Yardstick::few(run, backend, &figure)?;
-        (_, chains) = in_turns(run, &figure, site.drive(run, format!("{load_name}, in turns"), chains), few)?;
+        (_, chains) = in_turns(run, &figure, site.drive(run, format!("{load_name}, in turns"), chains), vec![few])?;
     }
     site.insist_on(&chains)?;
     let resident = run.loads[load].resident().unwrap_or_default();
@@ -75,8 +75,8 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
     revoke_everyone(run, &site, &name)?;
     if !run.plan().quick {
         let load_name = format!("login, {}, {} sessions, c{FEW}", backend.name(), size_name(size));
-        let rate = sign_ins(run, &site, load_name)?;
-        run.figures.per_second(&name("login"), rate);
+        let (load, _) = run.drive(site.drive(run, load_name, signing_in(&site)))?;
+        run.figures.per_second(&name("login"), run.loads[load].per_second());
     }
     site.end()
 }

@@ -18,6 +18,11 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
+    /// Of the name of a store in a peer's protocol.
+    pub(crate) fn of(store: &str) -> Self {
+        if store == "postgres" { Self::Postgres } else { Self::Sqlite }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",

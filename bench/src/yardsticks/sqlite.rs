@@ -20,15 +20,38 @@ pub(crate) fn row_figure() -> String {
     format!("SQLite update, {GROUP} a commit, processor time")
 }
 
-/// Commits of so many updates each.
+/// Commits of so many updates each, and how long they took.
 #[derive(Debug)]
 pub(crate) struct Commits {
-    pub(crate) updates_per_second: f64,
-    /// How long the median commit took, in seconds.
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
+    updates_each: usize,
+    /// Of each commit, in nanoseconds.
+    latencies: Vec<u64>,
+    elapsed: Duration,
+    cpu: Duration,
+}
+
+impl Commits {
+    pub(crate) const fn of(updates_each: usize) -> Self {
+        Self { updates_each, latencies: Vec::new(), elapsed: Duration::ZERO, cpu: Duration::ZERO }
+    }
+
+    fn updates(&self) -> f64 {
+        (self.latencies.len() * self.updates_each) as f64
+    }
+
+    pub(crate) fn updates_per_second(&self) -> f64 {
+        self.updates() / self.elapsed.as_secs_f64()
+    }
+
     /// Processor time of one update, in seconds.
-    pub(crate) cpu_each: f64,
+    pub(crate) fn cpu_each(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.updates().max(1.0)
+    }
+
+    /// What a share of the commits did not exceed, in seconds.
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        Kind::new("commits", self.latencies.clone()).quantile(share)
+    }
 }
 
 /// A database of its own on the disk of the others.
@@ -38,8 +61,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) fn new(work: &Path) -> anyhow::Result<Self> {
-        let path = work.join("raw.db");
+    pub(crate) fn new(path: &Path) -> anyhow::Result<Self> {
         let mut connection = Connection::open(path)?;
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -56,8 +78,8 @@ impl Raw {
         Ok(Self { connection, drawn: 0 })
     }
 
-    pub(crate) fn commits(&mut self, updates_each: usize, duration: Duration) -> anyhow::Result<Commits> {
-        let mut latencies = Vec::new();
+    /// Commits again and again for so long.
+    pub(crate) fn commit(&mut self, commits: &mut Commits, duration: Duration) -> anyhow::Result<()> {
         let (began, cpu) = (Instant::now(), usage::thread());
         let mut value = vec![0; ROW_BYTES];
         while began.elapsed() < duration {
@@ -65,7 +87,7 @@ impl Raw {
             let transaction = self.connection.transaction()?;
             {
                 let mut update = transaction.prepare_cached("UPDATE rows SET value = ?2 WHERE id = ?1")?;
-                for _ in 0..updates_each {
+                for _ in 0..commits.updates_each {
                     self.drawn =
                         self.drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     value[..8].copy_from_slice(&self.drawn.to_le_bytes());
@@ -73,13 +95,11 @@ impl Raw {
                 }
             }
             transaction.commit()?;
-            latencies.push(u64::try_from(at.elapsed().as_nanos())?);
+            commits.latencies.push(u64::try_from(at.elapsed().as_nanos())?);
         }
-        let (seconds, cpu) = (began.elapsed().as_secs_f64(), usage::thread() - cpu);
-        let updates = (latencies.len() * updates_each) as f64;
-        let (updates_per_second, cpu_each) = (updates / seconds, cpu.as_secs_f64() / updates.max(1.0));
-        let kind = Kind::new("commits", latencies);
-        Ok(Commits { updates_per_second, p50: kind.quantile(0.5), p99: kind.quantile(0.99), cpu_each })
+        commits.elapsed += began.elapsed();
+        commits.cpu += usage::thread() - cpu;
+        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
-//! The least that a refresh can do: read a row under its lock and write it, on disk together with all that wait, sign, and answer JSON over a
-//! bare axum.
+//! The least that a refresh can do: read a row under its lock and write it, on disk together with all that wait, sign meanwhile, and answer
+//! JSON over a bare axum.
 //!
 //! No token is checked, no session and no account is looked at, nothing is logged, counted, limited or protected. What Countersign does not reach of it, these take.
 
@@ -95,10 +95,11 @@ async fn refresh(State(bare): State<Arc<Bare>>, Json(request): Json<Request>) ->
         Rows::Sqlite(rows) => rows.update(waiting),
         Rows::Postgres(rows) => rows.update(waiting),
     }
-    is_on_disk.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let claims = claims(row, bare.audience.clone());
+    let access_token = bare.key.sign(&claims).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    is_on_disk.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(Json(Response {
-        access_token: bare.key.sign(&claims).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
+        access_token,
         refresh_token: token(row, generation + 1),
         expiration: clock::rfc3339(claims.exp),
         token_type: "Bearer",
