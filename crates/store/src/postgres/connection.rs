@@ -328,7 +328,14 @@ fn is_about_the_transaction(error: &tokio_postgres::Error) -> bool {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.is_stuck() || self.is_new() || self.useless.load(Ordering::Relaxed) {
+        if self.useless.load(Ordering::Relaxed)
+            && let Some(pool) = self.object.as_ref().and_then(Object::pool)
+        {
+            // Those that wait may be of the same kind, and a verb is not tried as often as there may be of them.
+            pool.retain(|_, _| false);
+            self.close();
+        }
+        if self.is_stuck() || self.is_new() {
             self.close();
         }
         if self.unanswered.load(Ordering::Relaxed) > 0

@@ -84,8 +84,10 @@ fn from_refusal(refusal: &DbError) -> Fault {
     if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED {
         return Fault::Again(StoreError::Unavailable(text));
     }
-    // After a failover the connection may lead to a server that only reads, and after a migration to plans of another schema.
-    if *state == SqlState::READ_ONLY_SQL_TRANSACTION || text.contains("cached plan must not change result type") {
+    // After a failover the connection may lead to a server that only reads, and after a migration to plans of another schema. The latter has
+    // no code of its own, and its message may be in any language.
+    let outdated = *state == SqlState::FEATURE_NOT_SUPPORTED && refusal.routine() == Some("RevalidateCachedQuery");
+    if *state == SqlState::READ_ONLY_SQL_TRANSACTION || outdated {
         return Fault::Again(StoreError::Unavailable(text));
     }
     // Two nodes that make the same table at once.

@@ -1,5 +1,7 @@
 //! What the writer does for a caller, and how the caller is told.
 
+use std::mem;
+
 use crate::StoreResult;
 use crate::committing::Reply;
 use crate::error::StoreError;
@@ -26,11 +28,20 @@ pub(super) enum Manner {
 }
 
 struct Pending<T, F> {
-    work: Option<F>,
     manner: Manner,
-    /// What came of it; without the answer once that was told.
-    result: Option<StoreResult<Option<T>>>,
+    stage: Stage<T, F>,
     reply: Reply<T>,
+}
+
+/// How far a job has come.
+enum Stage<T, F> {
+    Waiting(F),
+    /// It began, and did not end.
+    Running,
+    Failed(StoreError),
+    Done(T),
+    /// The caller knows what it did.
+    Told,
 }
 
 impl<T, F> Job for Pending<T, F>
@@ -43,29 +54,35 @@ where
     }
 
     fn run(&mut self, writing: &Writing<'_>) -> bool {
-        let Some(work) = self.work.take() else {
+        let Stage::Waiting(work) = mem::replace(&mut self.stage, Stage::Running) else {
             return false;
         };
-        let result = self.result.insert(work(writing).map(Some));
-        result.is_ok()
+        self.stage = work(writing).map_or_else(Stage::Failed, Stage::Done);
+        matches!(self.stage, Stage::Done(_))
     }
 
     fn tell(&mut self) {
-        if self.manner == Manner::Decision
-            && let Some(Ok(value)) = &mut self.result
-            && let Some(value) = value.take()
-        {
-            self.reply.decided(value);
+        if self.manner == Manner::Whole {
+            return;
         }
+        self.stage = match mem::replace(&mut self.stage, Stage::Told) {
+            Stage::Done(answer) => {
+                self.reply.decided(answer);
+                Stage::Told
+            }
+            stage => stage,
+        };
     }
 
     fn answer(self: Box<Self>, failed: Option<&StoreError>) {
-        match (self.result, failed) {
-            (Some(Err(error)), _) => self.reply.failed(error),
+        match (self.stage, failed) {
+            (Stage::Failed(error), _) => self.reply.failed(error),
             (_, Some(error)) => self.reply.failed(error.clone()),
-            (Some(Ok(Some(value))), None) => self.reply.done(value),
-            (Some(Ok(None)), None) => self.reply.committed(),
-            (None, None) => self.reply.failed(StoreError::Internal("a verb panicked".to_owned())),
+            (Stage::Done(answer), None) => self.reply.done(answer),
+            (Stage::Told, None) => self.reply.committed(),
+            (Stage::Running | Stage::Waiting(_), None) => {
+                self.reply.failed(StoreError::Internal("a verb panicked".to_owned()));
+            }
         }
     }
 }
@@ -75,5 +92,5 @@ where
     T: Send + 'static,
     F: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
 {
-    Box::new(Pending { work: Some(work), manner, result: None, reply })
+    Box::new(Pending { manner, stage: Stage::Waiting(work), reply })
 }
