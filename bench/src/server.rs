@@ -86,6 +86,10 @@ impl Installation {
     /// A new folder under `work`.
     pub(crate) fn new(programs: &Programs, work: &Path, name: &str, database: Database) -> anyhow::Result<Self> {
         let dir = work.join(name);
+        if dir.exists() {
+            // Of a step that failed.
+            fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        }
         fs::create_dir_all(dir.join("data")).with_context(|| dir.display().to_string())?;
         let port = process::free_port()?;
         Ok(Self { programs: programs.clone(), dir, database, port, settings: Vec::new() })

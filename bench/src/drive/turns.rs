@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Chain, Drive, Load};
 use crate::terminal::Terminal;
 
-/// How long a turn goes on before it is measured.
+/// How long every turn but the first goes on before it is measured.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// A load that is put on its server for one turn after the other. In between nobody asks the server anything.
@@ -19,9 +19,9 @@ pub(crate) struct Turns<C> {
 }
 
 impl<C: Chain> Turns<C> {
-    /// Each turn is measured for so long.
-    pub(crate) fn of(drive: Drive<C>, each: Duration) -> Self {
-        let drive = drive.lasting(WARM_UP, each);
+    /// Each turn is measured for so long, the first one after this warm-up.
+    pub(crate) fn of(drive: Drive<C>, warm_up: Duration, each: Duration) -> Self {
+        let drive = drive.lasting(warm_up, each);
         Self { drive: drive.without_chains(), chains: drive.chains, load: None }
     }
 
@@ -30,6 +30,7 @@ impl<C: Chain> Turns<C> {
         let chains = std::mem::take(&mut self.chains);
         let (load, chains) = Drive { chains, ..self.drive.without_chains() }.run(terminal)?;
         self.chains = chains;
+        self.drive.warm_up = WARM_UP;
         self.load = Some(match self.load.take() {
             Some(before) => before.and(load),
             None => load,

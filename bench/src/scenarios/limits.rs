@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use super::bare::bare_all_over_step;
-use super::yardstick::whole_seconds;
 use super::{Backend, MANY, bare};
 use crate::bench::{Run, Step};
 use crate::figures::{count, seconds};
-use crate::yardsticks::pgbench::Pgbench;
 use crate::yardsticks::{crypto, hello, sqlite};
 
 pub(super) fn steps(quick: bool) -> Vec<Step> {
@@ -17,7 +15,6 @@ pub(super) fn steps(quick: bool) -> Vec<Step> {
         Step::new("limit: SQLite commits", commits),
         Step::new("limit: ES256 signatures", signatures),
         Step::new("limit: Argon2id hashes", hashes),
-        Step::new("limit: pgbench", updates),
     ];
     if !quick {
         steps.push(Step::new(bare_all_over_step(Backend::Postgres), |run| bare::all_over(run, Backend::Postgres)));
@@ -75,13 +72,5 @@ fn hashes(run: &mut Run<'_>) -> anyhow::Result<()> {
     let rate = crypto::argon2id((run.plan().load / 2).max(Duration::from_secs(1)))?;
     run.terminal().result(&format!("{} hashes/s on all cores", count(rate)));
     run.figures.per_second("Argon2id", rate);
-    Ok(())
-}
-
-fn updates(run: &mut Run<'_>) -> anyhow::Result<()> {
-    let postgres = run.bench.postgres()?;
-    let rate = Pgbench::prepare(postgres, &run.dir)?.updates(whole_seconds(run.plan().load))?;
-    run.terminal().result(&format!("{} updates/s", count(rate)));
-    run.figures.per_second("pgbench", rate);
     Ok(())
 }

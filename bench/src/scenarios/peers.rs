@@ -67,7 +67,6 @@ fn measure(run: &mut Run<'_>, peer: &Peer, store: &str) -> anyhow::Result<()> {
     };
     let what = format!("{}, refresh, c{MANY}", step_name(peer, store));
     let drive = watched(Drive::new(what, process.address, chains), &process, database.clone());
-    let drive = drive.warmed(run.plan().warm_up, run.terminal())?;
     let backend = Backend::of(store);
     let mut beside = vec![Yardstick::refreshes(run, peer.figure(OURS_BESIDE, store), backend)?];
     if (name.as_str(), backend) == AIMED_AT {

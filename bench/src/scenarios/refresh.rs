@@ -19,7 +19,8 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()>
         Backend::Sqlite => vec![Yardstick::commits(run, &figure)?],
         Backend::Postgres => vec![],
     };
-    let (load, _) = in_turns(run, &figure, site.drive(run, format!("refresh, {name}, c1"), alone), beside)?;
+    let (load, chains) = in_turns(run, &figure, site.drive(run, format!("refresh, {name}, c1"), alone), beside)?;
+    site.insist_on(&chains)?;
     run.figures.seconds(&format!("refresh c1 p50, {name}"), run.loads[load].quantile(0.5));
 
     // Once around before the database is looked at: what it adds once for many at a time is no growth.

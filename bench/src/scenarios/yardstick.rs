@@ -8,7 +8,7 @@ use super::site::{Backend, Site};
 use super::{MANY, bare};
 use crate::bench::Run;
 use crate::chains::{Asking, Refreshing};
-use crate::drive::{Drive, Turns};
+use crate::drive::{Chain, Drive, Turns};
 use crate::figures::{Figure, mean};
 use crate::process::Process;
 use crate::yardsticks::sqlite::{Commits, Raw};
@@ -51,12 +51,17 @@ enum Kind {
     },
 }
 
+/// A load that is to have its turns.
+pub(super) fn turns_of<C: Chain>(run: &Run<'_>, drive: Drive<C>) -> Turns<C> {
+    Turns::of(drive, run.plan().warm_up, each_turn(run))
+}
+
 /// How long a turn is measured.
-pub(super) fn each_turn(run: &Run<'_>) -> Duration {
+fn each_turn(run: &Run<'_>) -> Duration {
     run.plan().load / TURNS as u32
 }
 
-pub(super) fn whole_seconds(duration: Duration) -> usize {
+fn whole_seconds(duration: Duration) -> usize {
     usize::try_from(duration.as_secs()).unwrap_or(1).max(1)
 }
 
@@ -74,7 +79,7 @@ impl Yardstick {
 
     pub(super) fn hello(run: &Run<'_>, beside: &str) -> anyhow::Result<Self> {
         let server = hello::start(&run.bench.programs, &run.dir)?;
-        let turns = Turns::of(hello::load(hello_beside(beside), &server, MANY), each_turn(run));
+        let turns = turns_of(run, hello::load(hello_beside(beside), &server, MANY));
         Ok(Self::beside(beside, Kind::Hello { server, turns: Box::new(turns) }))
     }
 
@@ -93,14 +98,14 @@ impl Yardstick {
         let name = format!("few sessions in turns with {beside}, c{MANY}");
         let (site, drive) = countersign(run, "few", backend, name, sessions_each(few)?)?;
         let drive = drive.warmed(run.plan().warm_up_all_over(), run.terminal())?;
-        let turns = Box::new(Turns::of(drive, each_turn(run)));
+        let turns = Box::new(turns_of(run, drive));
         Ok(Self::beside(beside, Kind::Countersign { site: Box::new(site), turns }))
     }
 
     /// The refreshes of the main row.
     pub(super) fn refreshes(run: &Run<'_>, figure: String, backend: Backend) -> anyhow::Result<Self> {
         let (site, drive) = countersign(run, "beside", backend, format!("{figure}, c{MANY}"), 1)?;
-        let turns = Box::new(Turns::of(drive, each_turn(run)));
+        let turns = Box::new(turns_of(run, drive));
         Ok(Self { figure, kind: Kind::Countersign { site: Box::new(site), turns } })
     }
 
@@ -111,7 +116,7 @@ impl Yardstick {
     }
 
     pub(super) fn bare(run: &Run<'_>, figure: String, (server, drive): (Process, Drive<Refreshing>)) -> Self {
-        Self { figure, kind: Kind::Bare { server, turns: Box::new(Turns::of(drive, each_turn(run))) } }
+        Self { figure, kind: Kind::Bare { server, turns: Box::new(turns_of(run, drive)) } }
     }
 
     fn beside(figure: &str, kind: Kind) -> Self {

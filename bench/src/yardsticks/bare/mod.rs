@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context as _;
 use axum::extract::State;
@@ -125,9 +126,11 @@ pub(crate) fn start(
     connections: usize,
     rows_each: usize,
 ) -> anyhow::Result<(Process, Vec<Refreshing>)> {
+    /// Each has a database of its own.
+    static STARTED: AtomicU32 = AtomicU32::new(0);
     let database = match backend {
         Backend::Sqlite => {
-            let file = run.dir.join(format!("bare_{rows}_{rows_each}.db"));
+            let file = run.dir.join(format!("bare_{}.db", STARTED.fetch_add(1, Ordering::Relaxed)));
             file.to_str().context("a path is text")?.to_owned()
         }
         Backend::Postgres => run.bench.postgres()?.fresh("bench_bare")?,

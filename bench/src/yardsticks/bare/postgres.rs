@@ -1,4 +1,4 @@
-//! Rows in PostgreSQL: two connections, each with a transaction for whatever waits, which locks the rows, reads them and writes them.
+//! Rows in PostgreSQL: a connection for every four processors, each with a transaction for whatever waits, which locks the rows, reads them and writes them.
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::{try_join, try_join3};
@@ -8,10 +8,11 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 
 use super::Waiting;
+use crate::usage;
 use crate::yardsticks::ROW_BYTES;
 
-/// While one is flushed, the next is gathered.
-const WAYS: usize = 2;
+/// How many processors share a connection, as in Countersign.
+const PROCESSORS: usize = 4;
 /// How many updates share a commit at the most, as in Countersign.
 const BATCH: usize = 256;
 
@@ -32,8 +33,8 @@ impl Rows {
         client.batch_execute(&made).await?;
         client.batch_execute("VACUUM ANALYZE rows").await?;
         client.batch_execute("CHECKPOINT").await?;
-        let mut ways = Vec::with_capacity(WAYS);
-        for _ in 0..WAYS {
+        let mut ways = Vec::new();
+        for _ in 0..usage::cores().div_ceil(PROCESSORS) {
             let (way, waiting) = unbounded_channel();
             let client = connect(url, &mut tasks).await?;
             tasks.spawn(write(client, waiting));
