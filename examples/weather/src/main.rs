@@ -109,7 +109,8 @@ async fn embedded(cli: &Cli) -> anyhow::Result<()> {
     telemetry::start_logs(loaded.settings.log_format, &loaded.settings.log_level)?;
     // The port first: a second program on it must not touch the database.
     let listener = bind(cli.listen.unwrap_or(loaded.settings.listen))?;
-    let countersign = Countersign::open(loaded).await.context("Countersign cannot be opened")?;
+    let countersign =
+        Countersign::open(loaded.listening_on(listener.address())).await.context("Countersign cannot be opened")?;
     let bearer = countersign.bearer();
     let origins = countersign.settings().cors_origins.iter().map(|origin| origin.header().clone());
     let router = weather::router(bearer.clone(), origins).merge(countersign.router());

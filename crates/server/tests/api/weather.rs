@@ -86,6 +86,8 @@ fn embedded_it_is_one_program_on_one_port() {
         crate::support::Request::new(weather.address, "POST", target).json(body).send()
     };
     weather.get("/weatherforecast").send().expect(401);
+    let discovered = weather.get("/.well-known/openid-configuration").send().expect(200).json();
+    assert_eq!(discovered["issuer"], format!("http://localhost:{}", weather.address.port()), "of the port that it has");
     let account = json!({ "username": "alice", "email": "alice@example.com", "password": PASSWORD });
     post("/api/auth/register", &account).expect(200);
     let login = json!({ "username": "alice", "password": PASSWORD });
