@@ -121,7 +121,9 @@ impl<T> Answer<T> {
         match decided.await {
             Ok(decided) => Ok(Committing { decided, committed, until: None }),
             // It failed before.
-            Err(_) => Err(committed.await.map_or_else(|_| closed(), |failed| failed.err().unwrap_or_else(closed))),
+            Err(_) => Err(committed
+                .await
+                .map_or_else(|_| StoreError::closed(), |failed| failed.err().unwrap_or_else(StoreError::closed))),
         }
     }
 }
@@ -131,18 +133,10 @@ async fn instead<T>(
     until: Option<Instant>,
 ) -> StoreResult<Instead<T>> {
     let committed = match until {
-        Some(until) => timeout_at(until, committed).await.map_err(|_| late())?,
+        Some(until) => timeout_at(until, committed).await.map_err(|_| StoreError::late())?,
         None => committed.await,
     };
-    committed.unwrap_or_else(|_| Err(closed()))
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
-}
-
-fn late() -> StoreError {
-    StoreError::Unavailable("the database did not answer in time".to_owned())
+    committed.unwrap_or_else(|_| Err(StoreError::closed()))
 }
 
 #[cfg(test)]
@@ -206,12 +200,12 @@ mod tests {
         gone.decided(7);
         let decided = answer.decided().await.unwrap();
         drop(gone);
-        assert_eq!(shown(decided.committed().await), shown(Err(closed())));
+        assert_eq!(shown(decided.committed().await), shown(Err(StoreError::closed())));
 
         let (mut slow, answer) = reply();
         slow.decided(7);
         let decided = answer.decided().await.unwrap().until(Instant::now() + Duration::from_millis(1));
-        assert_eq!(shown(decided.committed().await), shown(Err(late())));
+        assert_eq!(shown(decided.committed().await), shown(Err(StoreError::late())));
         assert!(slow.is_closed(), "nobody waits any more");
     }
 }

@@ -71,6 +71,18 @@ pub enum SchemaError {
     Foreign,
 }
 
+impl StoreError {
+    /// Nobody is there any more to do what was asked.
+    pub(crate) fn closed() -> Self {
+        Self::Unavailable("the store is closed".to_owned())
+    }
+
+    /// Nobody waits any longer.
+    pub(crate) fn late() -> Self {
+        Self::Unavailable("the database did not answer in time".to_owned())
+    }
+}
+
 /// Why a database is not the one that was served before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoredError {

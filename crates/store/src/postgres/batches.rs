@@ -68,7 +68,7 @@ impl Batches {
         let way = way(presentation.family(), self.ways.len());
         self.ways[way].try_send(Waiting { presentation, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
-            mpsc::error::TrySendError::Closed(_) => closed(),
+            mpsc::error::TrySendError::Closed(_) => StoreError::closed(),
         })?;
         let decided = patiently(PATIENCE, answer.decided()).await?;
         Ok(decided.until(until))
@@ -79,10 +79,6 @@ impl Batches {
 fn way(family: FamilyId, ways: usize) -> usize {
     let [.., last] = *family.as_bytes();
     usize::from(last) % ways
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
 }
 
 /// Takes whatever waits into one transaction, again and again.

@@ -63,7 +63,7 @@ impl From<PoolError> for Fault {
             PoolError::Timeout(_) => Self::Final(StoreError::Unavailable(
                 "no connection to the database was free or answered in time".to_owned(),
             )),
-            PoolError::Closed => Self::Final(StoreError::Unavailable("the store is closed".to_owned())),
+            PoolError::Closed => Self::Final(StoreError::closed()),
             PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
                 Self::Final(StoreError::Internal("the pool of connections is not set up".to_owned()))
             }

@@ -330,9 +330,7 @@ impl Tries {
 
 /// Waits for a verb, and not for ever.
 pub(super) async fn patiently<T>(patience: Duration, verb: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
-    timeout(patience, verb)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("the database did not answer in time".to_owned())))
+    timeout(patience, verb).await.unwrap_or_else(|_| Err(StoreError::late()))
 }
 
 /// Does a verb in a transaction of its own, and again where PostgreSQL asks for that.

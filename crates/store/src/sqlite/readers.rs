@@ -72,9 +72,9 @@ impl Readers {
         };
         self.queue.try_send(Message::Read(Box::new(work))).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Unavailable("too many reads are waiting".to_owned()),
-            TrySendError::Disconnected(_) => closed(),
+            TrySendError::Disconnected(_) => StoreError::closed(),
         })?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.await.unwrap_or_else(|_| Err(StoreError::closed()))
     }
 
     /// The messages that end the threads after what was sent before. It may block while the queue is full.
@@ -87,10 +87,6 @@ impl Readers {
             }
         }
     }
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
 }
 
 fn serve(connection: &Connection, messages: &Mutex<Receiver<Message>>) {

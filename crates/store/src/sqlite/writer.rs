@@ -140,7 +140,7 @@ impl Writer {
     pub(super) async fn witness(&self) -> StoreResult<()> {
         let (reply, answer) = oneshot::channel();
         drop(self.queue.put(Message::Witness(reply))?);
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.await.unwrap_or_else(|_| Err(StoreError::closed()))
     }
 
     /// The message that ends the thread after what was sent before it.
@@ -154,7 +154,7 @@ impl From<Refused> for StoreError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Full => Self::Unavailable("too many writes are waiting".to_owned()),
-            Refused::Closed => closed(),
+            Refused::Closed => StoreError::closed(),
         }
     }
 }
@@ -174,10 +174,6 @@ fn ring_soon(bell: Bell<Message>) {
         task::yield_now().await;
         drop(bell);
     });
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
 }
 
 /// What the jobs of one transaction have done.
