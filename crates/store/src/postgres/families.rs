@@ -11,16 +11,14 @@ use crate::postgres::failures::Outcome;
 use crate::postgres::rows::params;
 use crate::postgres::writing::Writing;
 
-/// With `ANY` it finds the rows by their index: joined with the arrays alone, a small table would be read whole.
-const UPDATE: &str = "UPDATE countersign.families f SET generation = u.generation, current_hash = u.current_hash, \
-    previous_hash = u.previous_hash, nonce = u.nonce, retry_hash = u.retry_hash, rotated_at = u.rotated_at, \
-    idle_expires_at = u.idle_expires_at, access_expires_at = u.access_expires_at, reissues = u.reissues, \
-    reissue_streak = u.reissue_streak, older_generation = u.older_generation, older_at = u.older_at, \
-    newer_generation = u.newer_generation, newer_at = u.newer_at \
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-    AS u (id, seen, generation, current_hash, previous_hash, nonce, retry_hash, rotated_at, idle_expires_at, \
-    access_expires_at, reissues, reissue_streak, older_generation, older_at, newer_generation, newer_at) \
-    WHERE f.id = ANY($1) AND f.id = u.id AND f.generation = u.seen";
+/// With `ANY` it finds the rows by their index: joined with the array alone, a small table would be read whole. One array is made rows of, and
+/// what belongs to each is looked up in the others: each that was made rows of too would cost another tenth of the statement.
+const UPDATE: &str = "UPDATE countersign.families f SET generation = ($3)[u.nth], current_hash = ($4)[u.nth], \
+    previous_hash = ($5)[u.nth], nonce = ($6)[u.nth], retry_hash = ($7)[u.nth], rotated_at = ($8)[u.nth], \
+    idle_expires_at = ($9)[u.nth], access_expires_at = ($10)[u.nth], reissues = ($11)[u.nth], \
+    reissue_streak = ($12)[u.nth], older_generation = ($13)[u.nth], older_at = ($14)[u.nth], \
+    newer_generation = ($15)[u.nth], newer_at = ($16)[u.nth] FROM unnest($1) WITH ORDINALITY AS u (id, nth) \
+    WHERE f.id = ANY($1) AND f.id = u.id AND f.generation = ($2)[u.nth]";
 /// The types of what it is given, in its order.
 const UPDATED: [Type; 16] = [
     Type::UUID_ARRAY,

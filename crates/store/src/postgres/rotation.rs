@@ -6,9 +6,10 @@ use countersign_core::events::{EventKind, Origin};
 use countersign_core::ids::FamilyId;
 use countersign_core::sessions::refresh_token::RefreshToken;
 use countersign_core::sessions::rotation::{self, Decision, Refusal, Replay, decide};
-use countersign_core::sessions::state::{EndReason, Ended, Epochs, Family, Session, Standing};
+use countersign_core::sessions::state::{Dead, EndReason, Ended, Epochs, Family, Session, Standing};
 use countersign_core::time::Millis;
 use futures_util::future::try_join;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -21,25 +22,32 @@ use crate::postgres::writing::Writing;
 use crate::postgres::{ending, state};
 use crate::verbs::{FeedPosition, Granted, Rotate, RotatedIn, Subject};
 
-const LOCK: &str = "SELECT id FROM countersign.families WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-const LOCK_WHAT_IS_FREE: &str =
-    "SELECT id FROM countersign.families WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED";
-/// A statement of its own, after the locks: what another transaction had committed before it gave them up is seen.
+const LOCK: &str = "SELECT id FROM countersign.families WHERE id = $1 FOR NO KEY UPDATE";
+/// The rows of families, of which those are locked that end with the given words.
 ///
-/// `OFFSET 0` keeps the planner from reading whole tables for the sake of a few rows, as it would with tables that are small, and with
-/// all of the dead rows in them.
-const READ: &str = concat!(
-    "SELECT found.*, g.global_epoch FROM unnest($1) AS wanted (id) CROSS JOIN LATERAL (SELECT ",
-    family_columns!(),
-    ", ",
-    session_columns!(),
-    ", ",
-    subject_columns!(),
-    ", a.disabled_at IS NOT NULL, a.session_epoch \
-     FROM countersign.families f JOIN countersign.sessions s ON s.id = f.session \
-     JOIN countersign.accounts a ON a.id = s.account WHERE f.id = wanted.id OFFSET 0) AS found \
-     CROSS JOIN countersign.auth_state g"
-);
+/// Whatever these are, they keep the planner from reading whole tables for the sake of a few rows, as it would with tables that are small, and
+/// with all of the dead rows in them.
+macro_rules! read {
+    ($locked:literal) => {
+        concat!(
+            "SELECT found.*, g.global_epoch FROM unnest($1) AS wanted (id) CROSS JOIN LATERAL (SELECT ",
+            family_columns!(),
+            ", ",
+            session_columns!(),
+            ", ",
+            subject_columns!(),
+            ", a.disabled_at IS NOT NULL, a.session_epoch \
+             FROM countersign.families f JOIN countersign.sessions s ON s.id = f.session \
+             JOIN countersign.accounts a ON a.id = s.account WHERE f.id = wanted.id ",
+            $locked,
+            ") AS found CROSS JOIN countersign.auth_state g"
+        )
+    };
+}
+/// A statement of its own, after the lock: what another transaction had committed before it gave that up is seen.
+const READ: &str = read!("OFFSET 0");
+/// Of what another transaction commits meanwhile, the family is seen and nothing else. Whoever ends a session tells its families too.
+const LOCK_AND_READ_WHAT_IS_FREE: &str = read!("FOR NO KEY UPDATE OF f SKIP LOCKED");
 
 struct Rows {
     family: Family,
@@ -61,34 +69,32 @@ pub(super) struct Presentation {
 /// The answer to one of several that were presented together; `None`: its family needs a transaction of its own.
 pub(super) type Answer = Option<RotatedIn>;
 
-/// What a transaction has found of the families that it asked for, and which of them it has locked.
-pub(super) struct Families {
-    locked: HashSet<FamilyId>,
-    rows: HashMap<FamilyId, Rows>,
-}
+/// What a transaction has locked of the families that it asked for.
+pub(super) struct Families(HashMap<FamilyId, Rows>);
 
 /// Locks those of the families that nobody else holds.
 pub(super) async fn find(connection: &Connection, presented: &[Presentation]) -> Outcome<Families> {
     let ids: HashSet<Uuid> = presented.iter().map(|presentation| presentation.family().as_uuid()).collect();
-    lock_and_read(connection, LOCK_WHAT_IS_FREE, ids.into_iter().collect()).await
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let lock_and_read = connection.prepare(LOCK_AND_READ_WHAT_IS_FREE, &[Type::UUID_ARRAY]).await?;
+    families(&connection.run(&lock_and_read, params![ids]).await?)
 }
 
-/// Rotates many at once. What is locked by somebody else, and what ends a session, is left for a transaction of its own, so that
-/// it holds up nobody.
+/// Rotates many at once. What is locked by somebody else, or not there, and what ends a session, is left for a transaction of its own, so
+/// that it holds up nobody.
 pub(super) async fn rotate_together(
     writing: &mut Writing,
     found: Families,
     presented: &[Presentation],
 ) -> Outcome<Vec<Answer>> {
-    let Families { locked, mut rows } = found;
+    let Families(mut rows) = found;
     let mut answers = Vec::with_capacity(presented.len());
     let mut left = HashSet::new();
     for presentation in presented {
         let family = presentation.family();
         let answer = match rows.get_mut(&family) {
-            None => Some(RotatedIn::Refused(Refusal::UnknownFamily)),
-            Some(_) if !locked.contains(&family) || left.contains(&family) => None,
-            Some(rows) => answer(rows, &presentation.rotate, writing.now),
+            Some(rows) if !left.contains(&family) => answer(rows, &presentation.rotate, writing.now),
+            _ => None,
         };
         if answer.is_none() {
             // Whoever comes after it in the same family must not overtake it.
@@ -106,6 +112,8 @@ pub(super) async fn rotate_together(
 /// The answer where it changes the family alone.
 fn answer(rows: &mut Rows, rotate: &Rotate, now: Millis) -> Answer {
     match rows.ask(rotate, now) {
+        // Its session may have been ended meanwhile.
+        Decision::Refused(Refusal::Dead(Dead::IdleExpired)) => None,
         Decision::Refused(refusal) => Some(RotatedIn::Refused(refusal)),
         Decision::Rotated { family, successor } => Some(rows.rotated(family, successor, now)),
         Decision::Reissued { family, successor, recurring: false } => Some(rows.reissued(family, successor, now)),
@@ -119,7 +127,7 @@ pub(super) async fn rotate_in_turn(
     family: FamilyId,
     presented: &[Presentation],
 ) -> Outcome<Vec<RotatedIn>> {
-    let Families { mut rows, .. } = lock_and_read(writing.connection()?, LOCK, vec![family.as_uuid()]).await?;
+    let Families(mut rows) = hold(writing.connection()?, family).await?;
     writing.look_at_the_clock().await?;
     let Some(rows) = rows.get_mut(&family) else {
         return Ok(presented.iter().map(|_| RotatedIn::Refused(Refusal::UnknownFamily)).collect());
@@ -160,13 +168,17 @@ async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin
     ending::end_with(writing, rows.subject.id, rows.session.id, EndReason::Replayed, record).await
 }
 
-async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> Outcome<Families> {
-    let lock = connection.prepare(lock, &[Type::UUID_ARRAY]).await?;
+/// Locks a family, however long that takes.
+async fn hold(connection: &Connection, family: FamilyId) -> Outcome<Families> {
+    let lock = connection.prepare(LOCK, &[Type::UUID]).await?;
     let read = connection.prepare(READ, &[Type::UUID_ARRAY]).await?;
-    let ids = params![ids];
-    let (locked, found) = try_join(connection.run(&lock, ids), connection.run(&read, ids)).await?;
-    let locked = all(&locked, |columns| Ok(FamilyId::new(columns.value()?)))?.into_iter().collect();
-    let found = all(&found, |columns| {
+    let (id, ids) = (family.as_uuid(), vec![family.as_uuid()]);
+    let (_, found) = try_join(connection.run(&lock, params![id]), connection.run(&read, params![ids])).await?;
+    families(&found)
+}
+
+fn families(found: &[Row]) -> Outcome<Families> {
+    let found = all(found, |columns| {
         let family = columns.family()?;
         let (id, seen) = (family.id, family.generation);
         let (session, subject) = (columns.session()?, columns.subject()?);
@@ -175,7 +187,7 @@ async fn lock_and_read(connection: &Connection, lock: &str, ids: Vec<Uuid>) -> O
         let standing = Standing { account_disabled, epochs: Epochs { global: global_epoch, session: session_epoch } };
         Ok((id, Rows { family, session, standing, subject, seen, changed: false }))
     })?;
-    Ok(Families { locked, rows: found.into_iter().collect() })
+    Ok(Families(found.into_iter().collect()))
 }
 
 /// What is to be written of the given rows.

@@ -197,7 +197,7 @@ impl Writing {
         self.connection.as_ref().ok_or_else(|| StoreError::Internal("the transaction has ended".to_owned()).into())
     }
 
-    /// Every row that a statement gives which changes nothing.
+    /// Every row that a statement gives. Where it changes something, that has to be said with [`Self::counts`].
     pub(super) async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Outcome<Vec<Row>> {
         self.connection()?.rows(sql, parameters).await
     }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use countersign_core::events::RevocationScope;
+use countersign_core::sessions::rotation::Refusal;
+use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_store::Store as _;
-use countersign_store::verbs::REVOCATION_MARGIN;
+use countersign_store::verbs::{Ended, REVOCATION_MARGIN, RotatedIn};
+use tokio::task::JoinSet;
 
 use crate::postgres_harness::PostgresHarness;
-use crate::world::{STRANGER, World};
+use crate::world::{LIFETIMES, STRANGER, World, rotated};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
@@ -29,4 +33,52 @@ async fn a_revocation_is_told_for_as_long_as_tokens_live_that_another_node_has_i
     revoked.unwrap().unwrap();
     let feed = store.revocations(0, 10).await.unwrap();
     assert_eq!(feed[0].expires_at, world.now() + Duration::from_secs(7200) + REVOCATION_MARGIN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn the_end_of_a_session_is_told_for_as_long_as_a_token_lives_that_was_issued_meanwhile() {
+    let world = World::<PostgresHarness>::new().await;
+    let alice = world.register("alice").await;
+    let mut alive = world.sign_in_often(alice.id, 200).await;
+    let mut escaped = vec![];
+    while !alive.is_empty() {
+        // None has an access token any more.
+        world.advance(LIFETIMES.access_token * 2);
+        let mut refreshing = JoinSet::new();
+        for (at, signed_in) in alive.iter().enumerate() {
+            let (store, rotate) = (world.store(), world.presentation(&signed_in.token));
+            refreshing.spawn(async move { (at, rotated(&*store, rotate).await.unwrap()) });
+        }
+        // The last are the last that a batch locks, long after it began to look.
+        let ending = alive.len() - 20..alive.len();
+        let mut ends = JoinSet::new();
+        for signed_in in &alive[ending.clone()] {
+            let ended = Ended { account: alice.id, session: signed_in.session, reason: EndReason::SignedOut };
+            let store = world.store();
+            ends.spawn(async move { store.end_session(ended, STRANGER).await.unwrap() });
+        }
+        let refreshed = refreshing.join_all().await;
+        ends.join_all().await;
+
+        let feed = world.feed().await;
+        let told_until =
+            |scope: RevocationScope| feed.iter().find(|told| told.scope == scope).map(|told| told.expires_at);
+        for (at, answer) in refreshed {
+            let session = alive[at].session;
+            match answer {
+                RotatedIn::Rotated(_, successor) => {
+                    let until = world.now() + LIFETIMES.access_token;
+                    if ending.contains(&at) && told_until(RevocationScope::Session(session)) < Some(until) {
+                        escaped.push(session);
+                    }
+                    alive[at].token = successor;
+                }
+                RotatedIn::Refused(Refusal::Dead(Dead::Ended(EndReason::SignedOut))) if ending.contains(&at) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        alive.truncate(ending.start);
+    }
+    assert!(escaped.is_empty(), "{escaped:?}");
 }
