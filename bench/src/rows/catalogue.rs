@@ -135,11 +135,8 @@ fn scale_rows(bench: &Bench) -> Vec<Row> {
             |row: Row, figure: &str| row.beside(format!("with {few} sessions"), scale_figure(figure, backend, small));
         let only_sqlite = |target: Target| if backend == Backend::Sqlite { target } else { Target::None };
         let all_over = format!("refresh all over {many} sessions, {store}, c{MANY}");
-        let all_over = match backend {
-            Backend::Sqlite => row(all_over, ALL_OVER_IN_TURNS, Target::AtLeast(0.8))
-                .beside(format!("with {few} sessions"), yardstick_of(&scale_figure(ALL_OVER_IN_TURNS, backend, large))),
-            Backend::Postgres => beside(row(all_over, "refresh all over", Target::AtLeast(0.8)), "refresh all over"),
-        };
+        let all_over = row(all_over, ALL_OVER_IN_TURNS, Target::AtLeast(0.8))
+            .beside(format!("with {few} sessions"), yardstick_of(&scale_figure(ALL_OVER_IN_TURNS, backend, large)));
         rows.extend([
             beside(
                 row(format!("revoke-all, {many} sessions, {store}"), "revoke-all", Target::AtMost(2.0)),

@@ -47,28 +47,11 @@ pub(super) fn start(
 pub(super) fn all_over(run: &mut Run<'_>, backend: Backend) -> anyhow::Result<()> {
     let (few, many) = (run.plan().smallest(), run.plan().largest());
     let figure = bare_all_over_figure(backend, many);
-    match backend {
-        Backend::Sqlite => {
-            let of_few = warmed(run, backend, few)?;
-            let (of_many, drive) = warmed(run, backend, many)?;
-            let yardstick = Yardstick::bare(run, yardstick_of(&figure), of_few);
-            in_turns(run, &figure, drive, vec![yardstick])?;
-            of_many.stop()
-        }
-        // Not in turns, as Countersign's own are not.
-        Backend::Postgres => {
-            let mut alone = |size: u64| {
-                let (server, drive) = warmed(run, backend, size)?;
-                let (load, _) = run.drive(drive)?;
-                server.stop()?;
-                anyhow::Ok(run.loads[load].per_second())
-            };
-            let (of_few, of_many) = (alone(few)?, alone(many)?);
-            run.figures.per_second(&figure, of_many);
-            run.figures.per_second(&yardstick_of(&figure), of_few);
-            Ok(())
-        }
-    }
+    let of_few = warmed(run, backend, few)?;
+    let (of_many, drive) = warmed(run, backend, many)?;
+    let yardstick = Yardstick::bare(run, yardstick_of(&figure), of_few);
+    in_turns(run, &figure, drive, vec![yardstick])?;
+    of_many.stop()
 }
 
 /// A server with so many rows, and a load all over them that has met each once.

@@ -60,8 +60,7 @@ pub(super) fn measure(run: &mut Run<'_>, backend: Backend, size: u64) -> anyhow:
     let drive = site.drive(run, load_name.clone(), chains);
     let (load, mut chains) = run.drive_after(run.plan().warm_up_all_over(), drive)?;
     run.figures.per_second(&name("refresh all over"), run.loads[load].per_second());
-    // On PostgreSQL both would share what it does beside, and each would meet what the other has left to be written.
-    if backend == Backend::Sqlite && size == run.plan().largest() {
+    if size == run.plan().largest() {
         let figure = name(ALL_OVER_IN_TURNS);
         let few = Yardstick::few(run, backend, &figure)?;
         (_, chains) = in_turns(run, &figure, site.drive(run, format!("{load_name}, in turns"), chains), vec![few])?;

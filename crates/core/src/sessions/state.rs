@@ -19,7 +19,8 @@ pub struct Family {
     pub current: TokenHash,
     /// What the last rotation left; `None` until the first.
     pub last: Option<LastRotation>,
-    /// When the idle lifetime ends unless a rotation extends it; never after the session's own end.
+    /// When the idle lifetime ends unless a rotation extends it; never after the session's own end, and on some stores at the
+    /// latest when the session was ended.
     pub idle_expires_at: Millis,
     /// When the newest access token of the session expires.
     pub access_expires_at: Millis,

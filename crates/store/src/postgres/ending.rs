@@ -100,16 +100,16 @@ pub(super) async fn end_with(
     record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at).await
 }
 
-/// Marks sessions as ended, and their families, which must be held, as used no more; when the newest access token of each expires.
+/// Marks sessions as ended and their families, which must be held, as idle since then; when the newest access token of each expires.
 async fn close(writing: &Writing, sessions: &[SessionId], reason: EndReason) -> Outcome<HashMap<SessionId, Millis>> {
     let ids: Vec<_> = sessions.iter().map(SessionId::as_uuid).collect();
     let count = ids.len() as u64;
-    // A rotation that looks before the commit of this and locks afterwards sees nothing but its family as it is then.
-    let sql = "WITH told AS (UPDATE countersign.families SET idle_expires_at = least(idle_expires_at, $2) WHERE session = ANY($1) \
-               RETURNING session, access_expires_at) SELECT session, max(access_expires_at) FROM told GROUP BY session";
+    // A rotation that begins to look before the commit of this, and locks afterwards, sees nothing of it but the family.
+    let sql = "WITH marked AS (UPDATE countersign.families SET idle_expires_at = least(idle_expires_at, $2) WHERE session = ANY($1) \
+               RETURNING session, access_expires_at) SELECT session, max(access_expires_at) FROM marked GROUP BY session";
     writing.counts();
-    let told = writing.rows(sql, params![ids, writing.now.get()]).await?;
-    let expiries = all(&told, |columns| Ok((columns.session_id()?, columns.millis()?)))?;
+    let marked = writing.rows(sql, params![ids, writing.now.get()]).await?;
+    let expiries = all(&marked, |columns| Ok((columns.session_id()?, columns.millis()?)))?;
     let sql = "UPDATE countersign.sessions SET ended_at = $2, end_reason = $3 WHERE id = ANY($1) AND ended_at IS NULL";
     writing.execute_on(count, sql, params![ids, writing.now.get(), reason.as_str()]).await?;
     Ok(expiries.into_iter().collect())

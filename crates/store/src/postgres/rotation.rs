@@ -9,7 +9,6 @@ use countersign_core::sessions::rotation::{self, Decision, Refusal, Replay, deci
 use countersign_core::sessions::state::{Dead, EndReason, Ended, Epochs, Family, Session, Standing};
 use countersign_core::time::Millis;
 use futures_util::future::try_join;
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -20,15 +19,15 @@ use crate::postgres::families::Advance;
 use crate::postgres::rows::{all, family_columns, params, session_columns, subject_columns};
 use crate::postgres::writing::Writing;
 use crate::postgres::{ending, state};
-use crate::verbs::{FeedPosition, Granted, Rotate, RotatedIn, Subject};
+use crate::verbs::{FeedPosition, Granted, REVOCATION_MARGIN, Rotate, RotatedIn, Subject};
 
 const LOCK: &str = "SELECT id FROM countersign.families WHERE id = $1 FOR NO KEY UPDATE";
-/// The rows of families, of which those are locked that end with the given words.
+/// The rows of families, with the clause that locks them.
 ///
-/// Whatever these are, they keep the planner from reading whole tables for the sake of a few rows, as it would with tables that are small, and
-/// with all of the dead rows in them.
+/// Whatever that is, it keeps the planner from reading whole tables for the sake of a few rows, as it would with tables that are small, and with
+/// all of the dead rows in them.
 macro_rules! read {
-    ($locked:literal) => {
+    ($locking:literal) => {
         concat!(
             "SELECT found.*, g.global_epoch FROM unnest($1) AS wanted (id) CROSS JOIN LATERAL (SELECT ",
             family_columns!(),
@@ -39,15 +38,17 @@ macro_rules! read {
             ", a.disabled_at IS NOT NULL, a.session_epoch \
              FROM countersign.families f JOIN countersign.sessions s ON s.id = f.session \
              JOIN countersign.accounts a ON a.id = s.account WHERE f.id = wanted.id ",
-            $locked,
+            $locking,
             ") AS found CROSS JOIN countersign.auth_state g"
         )
     };
 }
 /// A statement of its own, after the lock: what another transaction had committed before it gave that up is seen.
 const READ: &str = read!("OFFSET 0");
-/// Of what another transaction commits meanwhile, the family is seen and nothing else. Whoever ends a session tells its families too.
+/// Of what another transaction has committed since this began to look, the family is seen and nothing else. So whoever ends a session marks its
+/// families as well.
 const LOCK_AND_READ_WHAT_IS_FREE: &str = read!("FOR NO KEY UPDATE OF f SKIP LOCKED");
+const WHICH_ARE_THERE: &str = "SELECT id FROM countersign.families WHERE id = ANY($1)";
 
 struct Rows {
     family: Family,
@@ -69,31 +70,42 @@ pub(super) struct Presentation {
 /// The answer to one of several that were presented together; `None`: its family needs a transaction of its own.
 pub(super) type Answer = Option<RotatedIn>;
 
-/// What a transaction has locked of the families that it asked for.
-pub(super) struct Families(HashMap<FamilyId, Rows>);
-
-/// Locks those of the families that nobody else holds.
-pub(super) async fn find(connection: &Connection, presented: &[Presentation]) -> Outcome<Families> {
-    let ids: HashSet<Uuid> = presented.iter().map(|presentation| presentation.family().as_uuid()).collect();
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    let lock_and_read = connection.prepare(LOCK_AND_READ_WHAT_IS_FREE, &[Type::UUID_ARRAY]).await?;
-    families(&connection.run(&lock_and_read, params![ids]).await?)
+/// What a transaction has found of the families that it asked for. Those that are in neither are held by somebody else.
+pub(super) struct Families {
+    locked: HashMap<FamilyId, Rows>,
+    unknown: HashSet<FamilyId>,
 }
 
-/// Rotates many at once. What is locked by somebody else, or not there, and what ends a session, is left for a transaction of its own, so
-/// that it holds up nobody.
+/// Locks and reads those of the families that nobody else holds.
+pub(super) async fn find(connection: &Connection, presented: &[Presentation]) -> Outcome<Families> {
+    let mut missing: HashSet<FamilyId> = presented.iter().map(Presentation::family).collect();
+    let locked = rows(connection, LOCK_AND_READ_WHAT_IS_FREE, &missing).await?;
+    missing.retain(|family| !locked.contains_key(family));
+    if !missing.is_empty() {
+        let ids = ids(&missing);
+        let which = connection.prepare(WHICH_ARE_THERE, &[Type::UUID_ARRAY]).await?;
+        for held in all(&connection.run(&which, params![ids]).await?, |columns| Ok(FamilyId::new(columns.value()?)))? {
+            missing.remove(&held);
+        }
+    }
+    Ok(Families { locked, unknown: missing })
+}
+
+/// Rotates many at once. What is locked by somebody else, and what ends a session, is left for a transaction of its own, so that
+/// it holds up nobody.
 pub(super) async fn rotate_together(
     writing: &mut Writing,
     found: Families,
     presented: &[Presentation],
 ) -> Outcome<Vec<Answer>> {
-    let Families(mut rows) = found;
+    let Families { mut locked, unknown } = found;
     let mut answers = Vec::with_capacity(presented.len());
     let mut left = HashSet::new();
     for presentation in presented {
         let family = presentation.family();
-        let answer = match rows.get_mut(&family) {
+        let answer = match locked.get_mut(&family) {
             Some(rows) if !left.contains(&family) => answer(rows, &presentation.rotate, writing.now),
+            None if unknown.contains(&family) => Some(RotatedIn::Refused(Refusal::UnknownFamily)),
             _ => None,
         };
         if answer.is_none() {
@@ -102,7 +114,7 @@ pub(super) async fn rotate_together(
         }
         answers.push(answer);
     }
-    let advance = advance(writing, rows.values_mut(), presented).await?;
+    let advance = advance(writing, locked.values_mut(), presented).await?;
     if !advance.is_empty() {
         writing.write_at_last(advance);
     }
@@ -111,9 +123,11 @@ pub(super) async fn rotate_together(
 
 /// The answer where it changes the family alone.
 fn answer(rows: &mut Rows, rotate: &Rotate, now: Millis) -> Answer {
+    // It may bear the mark of a session's end, by a clock that was read later than this one and that may have been set meanwhile.
+    let may_have_ended = rows.family.idle_expires_at <= now + REVOCATION_MARGIN;
     match rows.ask(rotate, now) {
-        // Its session may have been ended meanwhile.
-        Decision::Refused(Refusal::Dead(Dead::IdleExpired)) => None,
+        Decision::Refused(refusal) if refusal != Refusal::Dead(Dead::IdleExpired) => Some(RotatedIn::Refused(refusal)),
+        _ if may_have_ended => None,
         Decision::Refused(refusal) => Some(RotatedIn::Refused(refusal)),
         Decision::Rotated { family, successor } => Some(rows.rotated(family, successor, now)),
         Decision::Reissued { family, successor, recurring: false } => Some(rows.reissued(family, successor, now)),
@@ -127,9 +141,9 @@ pub(super) async fn rotate_in_turn(
     family: FamilyId,
     presented: &[Presentation],
 ) -> Outcome<Vec<RotatedIn>> {
-    let Families(mut rows) = hold(writing.connection()?, family).await?;
+    let mut found = hold(writing.connection()?, family).await?;
     writing.look_at_the_clock().await?;
-    let Some(rows) = rows.get_mut(&family) else {
+    let Some(rows) = &mut found else {
         return Ok(presented.iter().map(|_| RotatedIn::Refused(Refusal::UnknownFamily)).collect());
     };
     let mut answers = Vec::with_capacity(presented.len());
@@ -168,17 +182,22 @@ async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin
     ending::end_with(writing, rows.subject.id, rows.session.id, EndReason::Replayed, record).await
 }
 
-/// Locks a family, however long that takes.
-async fn hold(connection: &Connection, family: FamilyId) -> Outcome<Families> {
+/// Locks a family, however long that takes, and reads it.
+async fn hold(connection: &Connection, family: FamilyId) -> Outcome<Option<Rows>> {
     let lock = connection.prepare(LOCK, &[Type::UUID]).await?;
-    let read = connection.prepare(READ, &[Type::UUID_ARRAY]).await?;
-    let (id, ids) = (family.as_uuid(), vec![family.as_uuid()]);
-    let (_, found) = try_join(connection.run(&lock, params![id]), connection.run(&read, params![ids])).await?;
-    families(&found)
+    // Ready before, since it goes right behind the lock.
+    connection.prepare(READ, &[Type::UUID_ARRAY]).await?;
+    let id = family.as_uuid();
+    let wanted = HashSet::from([family]);
+    let (_, mut found) = try_join(connection.run(&lock, params![id]), rows(connection, READ, &wanted)).await?;
+    Ok(found.remove(&family))
 }
 
-fn families(found: &[Row]) -> Outcome<Families> {
-    let found = all(found, |columns| {
+async fn rows(connection: &Connection, read: &str, families: &HashSet<FamilyId>) -> Outcome<HashMap<FamilyId, Rows>> {
+    let ids = ids(families);
+    let read = connection.prepare(read, &[Type::UUID_ARRAY]).await?;
+    let found = connection.run(&read, params![ids]).await?;
+    let found = all(&found, |columns| {
         let family = columns.family()?;
         let (id, seen) = (family.id, family.generation);
         let (session, subject) = (columns.session()?, columns.subject()?);
@@ -187,7 +206,11 @@ fn families(found: &[Row]) -> Outcome<Families> {
         let standing = Standing { account_disabled, epochs: Epochs { global: global_epoch, session: session_epoch } };
         Ok((id, Rows { family, session, standing, subject, seen, changed: false }))
     })?;
-    Ok(Families(found.into_iter().collect()))
+    Ok(found.into_iter().collect())
+}
+
+fn ids(families: &HashSet<FamilyId>) -> Vec<Uuid> {
+    families.iter().map(FamilyId::as_uuid).collect()
 }
 
 /// What is to be written of the given rows.

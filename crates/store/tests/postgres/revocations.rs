@@ -1,13 +1,18 @@
 //! Revocations beside what other nodes do at the same moment.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use countersign_core::events::RevocationScope;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::{Dead, EndReason};
-use countersign_store::Store as _;
+use countersign_store::database::OpenMode;
+use countersign_store::postgres::PostgresStore;
 use countersign_store::verbs::{Ended, REVOCATION_MARGIN, RotatedIn};
+use countersign_store::{Clock, Store as _};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::postgres_harness::PostgresHarness;
 use crate::world::{LIFETIMES, STRANGER, World, rotated};
@@ -41,22 +46,32 @@ async fn the_end_of_a_session_is_told_for_as_long_as_a_token_lives_that_was_issu
     let world = World::<PostgresHarness>::new().await;
     let alice = world.register("alice").await;
     let mut alive = world.sign_in_often(alice.id, 200).await;
-    let mut escaped = vec![];
+    // Whoever ends a session may have read the clock after the refresh did that it meets.
+    let (clock, witness) = (Arc::new(AtomicI64::default()), world.harness.folder.path().join("later.witness"));
+    let later = Clock::Manual(Arc::clone(&clock));
+    let later = PostgresStore::open(&world.harness.url(), &witness, OpenMode::Serve, later).await.unwrap();
+    let later = Arc::new(later);
+    let (mut escaped, mut refreshed_before, mut refused) = (vec![], 0, 0);
     while !alive.is_empty() {
         // None has an access token any more.
         world.advance(LIFETIMES.access_token * 2);
-        let mut refreshing = JoinSet::new();
-        for (at, signed_in) in alive.iter().enumerate() {
-            let (store, rotate) = (world.store(), world.presentation(&signed_in.token));
-            refreshing.spawn(async move { (at, rotated(&*store, rotate).await.unwrap()) });
-        }
-        // The last are the last that a batch locks, long after it began to look.
+        clock.store(world.now().get() + 1000, Ordering::SeqCst);
         let ending = alive.len() - 20..alive.len();
         let mut ends = JoinSet::new();
         for signed_in in &alive[ending.clone()] {
             let ended = Ended { account: alice.id, session: signed_in.session, reason: EndReason::SignedOut };
-            let store = world.store();
+            let store = Arc::clone(&later);
             ends.spawn(async move { store.end_session(ended, STRANGER).await.unwrap() });
+        }
+        // So that they meet, whichever takes longer.
+        let head_start = Duration::from_millis(alive.len() as u64 / 10);
+        let mut refreshing = JoinSet::new();
+        for (at, signed_in) in alive.iter().enumerate() {
+            let (store, rotate) = (world.store(), world.presentation(&signed_in.token));
+            refreshing.spawn(async move {
+                sleep(head_start).await;
+                (at, rotated(&*store, rotate).await.unwrap())
+            });
         }
         let refreshed = refreshing.join_all().await;
         ends.join_all().await;
@@ -69,16 +84,20 @@ async fn the_end_of_a_session_is_told_for_as_long_as_a_token_lives_that_was_issu
             match answer {
                 RotatedIn::Rotated(_, successor) => {
                     let until = world.now() + LIFETIMES.access_token;
+                    refreshed_before += u32::from(ending.contains(&at));
                     if ending.contains(&at) && told_until(RevocationScope::Session(session)) < Some(until) {
                         escaped.push(session);
                     }
                     alive[at].token = successor;
                 }
-                RotatedIn::Refused(Refusal::Dead(Dead::Ended(EndReason::SignedOut))) if ending.contains(&at) => {}
+                RotatedIn::Refused(Refusal::Dead(Dead::Ended(EndReason::SignedOut))) if ending.contains(&at) => {
+                    refused += 1;
+                }
                 other => panic!("{other:?}"),
             }
         }
         alive.truncate(ending.start);
     }
     assert!(escaped.is_empty(), "{escaped:?}");
+    assert!(refreshed_before > 0 && refused > 0, "they met: {refreshed_before} before, {refused} after");
 }
