@@ -11,8 +11,8 @@ use crate::postgres::failures::Outcome;
 use crate::postgres::rows::params;
 use crate::postgres::writing::Writing;
 
-/// With `ANY` it finds the rows by their index: joined with the array alone, a small table would be read whole. One array is made rows of, and
-/// what belongs to each is looked up in the others: each that was made rows of too would cost another tenth of the statement.
+/// With `ANY` it finds the rows by their index: joined with the array alone, a small table would be read whole. Rows are made of one array, and
+/// what belongs to each is looked up in the others: made of all of them, they would cost a transaction of 44 a fourteenth more.
 const UPDATE: &str = "UPDATE countersign.families f SET generation = ($3)[u.nth], current_hash = ($4)[u.nth], \
     previous_hash = ($5)[u.nth], nonce = ($6)[u.nth], retry_hash = ($7)[u.nth], rotated_at = ($8)[u.nth], \
     idle_expires_at = ($9)[u.nth], access_expires_at = ($10)[u.nth], reissues = ($11)[u.nth], \
