@@ -128,12 +128,13 @@ pub(crate) fn start(
 ) -> anyhow::Result<(Process, Vec<Refreshing>)> {
     /// Each has a database of its own.
     static STARTED: AtomicU32 = AtomicU32::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
     let database = match backend {
         Backend::Sqlite => {
-            let file = run.dir.join(format!("bare_{}.db", STARTED.fetch_add(1, Ordering::Relaxed)));
+            let file = run.dir.join(format!("bare_{number}.db"));
             file.to_str().context("a path is text")?.to_owned()
         }
-        Backend::Postgres => run.bench.postgres()?.fresh("bench_bare")?,
+        Backend::Postgres => run.bench.postgres()?.fresh(&format!("bench_bare_{number}"))?,
     };
     let mut command = Command::new(&run.bench.programs.own);
     command.args(["bare", &database, &rows.to_string()]);
