@@ -12,7 +12,7 @@ use futures_util::future::try_join;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::postgres::connection::Connection;
+use crate::postgres::connection::{Connection, Prepared};
 use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
 use crate::postgres::families::Advance;
@@ -79,7 +79,8 @@ pub(super) struct Families {
 /// Locks and reads those of the families that nobody else holds.
 pub(super) async fn find(connection: &Connection, presented: &[Presentation]) -> Outcome<Families> {
     let mut missing: HashSet<FamilyId> = presented.iter().map(Presentation::family).collect();
-    let locked = rows(connection, LOCK_AND_READ_WHAT_IS_FREE, &missing).await?;
+    let lock_and_read = connection.prepare(LOCK_AND_READ_WHAT_IS_FREE, &[Type::UUID_ARRAY]).await?;
+    let locked = rows(connection, &lock_and_read, &missing).await?;
     missing.retain(|family| !locked.contains_key(family));
     if !missing.is_empty() {
         let ids = ids(&missing);
@@ -123,12 +124,13 @@ pub(super) async fn rotate_together(
 
 /// The answer where it changes the family alone.
 fn answer(rows: &mut Rows, rotate: &Rotate, now: Millis) -> Answer {
-    // It may bear the mark of a session's end, by a clock that was read later than this one and that may have been set meanwhile.
+    // What looks idle, or nearly, may bear the mark of its session's end, by a clock that was read later than this one. Only a transaction of
+    // its own can tell.
     let may_have_ended = rows.family.idle_expires_at <= now + REVOCATION_MARGIN;
     match rows.ask(rotate, now) {
-        Decision::Refused(refusal) if refusal != Refusal::Dead(Dead::IdleExpired) => Some(RotatedIn::Refused(refusal)),
-        _ if may_have_ended => None,
+        Decision::Refused(Refusal::Dead(Dead::IdleExpired)) => None,
         Decision::Refused(refusal) => Some(RotatedIn::Refused(refusal)),
+        _ if may_have_ended => None,
         Decision::Rotated { family, successor } => Some(rows.rotated(family, successor, now)),
         Decision::Reissued { family, successor, recurring: false } => Some(rows.reissued(family, successor, now)),
         Decision::Reissued { recurring: true, .. } | Decision::Replayed(_) => None,
@@ -185,18 +187,20 @@ async fn replayed(writing: &Writing, rows: &Rows, replay: Replay, origin: Origin
 /// Locks a family, however long that takes, and reads it.
 async fn hold(connection: &Connection, family: FamilyId) -> Outcome<Option<Rows>> {
     let lock = connection.prepare(LOCK, &[Type::UUID]).await?;
-    // Ready before, since it goes right behind the lock.
-    connection.prepare(READ, &[Type::UUID_ARRAY]).await?;
-    let id = family.as_uuid();
-    let wanted = HashSet::from([family]);
-    let (_, mut found) = try_join(connection.run(&lock, params![id]), rows(connection, READ, &wanted)).await?;
+    let read = connection.prepare(READ, &[Type::UUID_ARRAY]).await?;
+    let (id, wanted) = (family.as_uuid(), HashSet::from([family]));
+    let (_, mut found) = try_join(connection.run(&lock, params![id]), rows(connection, &read, &wanted)).await?;
     Ok(found.remove(&family))
 }
 
-async fn rows(connection: &Connection, read: &str, families: &HashSet<FamilyId>) -> Outcome<HashMap<FamilyId, Rows>> {
+/// The request is sent when this is polled for the first time.
+async fn rows(
+    connection: &Connection,
+    read: &Prepared<'_>,
+    families: &HashSet<FamilyId>,
+) -> Outcome<HashMap<FamilyId, Rows>> {
     let ids = ids(families);
-    let read = connection.prepare(read, &[Type::UUID_ARRAY]).await?;
-    let found = connection.run(&read, params![ids]).await?;
+    let found = connection.run(read, params![ids]).await?;
     let found = all(&found, |columns| {
         let family = columns.family()?;
         let (id, seen) = (family.id, family.generation);
