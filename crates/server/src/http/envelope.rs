@@ -1,20 +1,25 @@
 //! The outermost layer: the request's id, its span, its metrics, and the headers that every answer has.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
+use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
-use super::{HttpSettings, REQUEST_ID, RequestId, security_headers};
+use super::{HttpSettings, Inside, REQUEST_ID, RequestId, security_headers};
 use crate::problem::Problem;
 
-pub(super) async fn envelope(State(settings): State<Arc<HttpSettings>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn envelope(
+    settings: Arc<HttpSettings>,
+    mut request: Request,
+    inside: impl Inside,
+) -> Result<Response, Infallible> {
     let started = Instant::now();
     let id = RequestId::new();
     request.extensions_mut().insert(id);
@@ -26,14 +31,14 @@ pub(super) async fn envelope(State(settings): State<Arc<HttpSettings>>, mut requ
 
     let span = tracing::info_span!("request", id = %id, method, route);
     let response = async {
-        let response = next.run(request).await;
+        let response = inside.oneshot(request).await?;
         tracing::debug!(status = response.status().as_u16(), elapsed = ?started.elapsed(), "answered");
-        response
+        Ok::<_, Infallible>(response)
     };
-    let mut response = stamp(response.instrument(span).await, id);
+    let mut response = stamp(response.instrument(span).await?, id);
     security_headers::set(response.headers_mut(), page, settings.https);
     count(method, route, &response, started);
-    response
+    Ok(response)
 }
 
 /// Writes the id into the answer's header and, where it tells a problem, into its body.

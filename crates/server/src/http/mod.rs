@@ -1,6 +1,6 @@
 //! What every request passes before a handler sees it, and every answer before a client does.
 //!
-//! From the outside in: the envelope (id, span, metrics, security headers), CORS, a net for panics, the intake (client
+//! From the outside in: the envelope (id, span, metrics, security headers), CORS, the intake (a net for panics, client
 //! address, whole body, time limits), then the route. So an answer of any layer carries what the layers around it add.
 
 mod body;
@@ -14,17 +14,18 @@ mod json_shape;
 mod request_id;
 mod security_headers;
 
-use std::any::Any;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
+use axum::response::Response;
 use http::HeaderValue;
 use ipnet::IpNet;
+use tower::layer::layer_fn;
 use tower::util::option_layer;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Layer, Service, service_fn};
 
 use crate::config::{Origin, Settings};
 use crate::problem::{Code, Problem};
@@ -98,13 +99,39 @@ pub fn harden(router: Router, settings: &HttpSettings) -> Router {
 pub fn harden_mounted(router: Router, settings: &HttpSettings) -> Router {
     let shared = Arc::new(settings.clone());
     // All in one, since a router keeps each of its layers in a box of its own and copies them all for every request.
-    let layers = (
-        from_fn_with_state(Arc::clone(&shared), envelope::envelope),
-        option_layer(cors::layer(settings)),
-        CatchPanicLayer::custom(panicked),
-        from_fn_with_state(shared, intake::intake),
-    );
+    let layers =
+        (around(&shared, envelope::envelope), option_layer(cors::layer(settings)), around(&shared, intake::intake));
     router.method_not_allowed_fallback(method_not_allowed).layer(layers)
+}
+
+/// A layer of one function that is given what it goes around. Its type is known where it is put together, so that nothing of it is in a box
+/// of its own for every request, as with axum's `from_fn`.
+fn around<S, F, A>(settings: &Arc<HttpSettings>, function: F) -> impl Layer<S, Service = impl Inside> + Clone + 'static
+where
+    S: Clone + Send + Sync + 'static,
+    F: Fn(Arc<HttpSettings>, Request, S) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    let settings = Arc::clone(settings);
+    layer_fn(move |inside: S| {
+        let (settings, function) = (Arc::clone(&settings), function.clone());
+        service_fn(move |request| function(Arc::clone(&settings), request, inside.clone()))
+    })
+}
+
+/// What a layer goes around.
+trait Inside:
+    Service<Request, Response = Response, Error = Infallible, Future: Send + 'static> + Clone + Send + Sync + 'static
+{
+}
+
+impl<S> Inside for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 async fn not_found() -> Problem {
@@ -113,11 +140,6 @@ async fn not_found() -> Problem {
 
 async fn method_not_allowed() -> Problem {
     Problem::new(Code::MethodNotAllowed)
-}
-
-/// The panic itself is logged where it happens, by the panic hook; it may say what no client should read.
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    Problem::new(Code::Internal).into_response()
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(super) fn is_page(path: &str) -> bool {
 
 /// Sets what the handler has not set itself.
 pub(super) fn set(headers: &mut HeaderMap, page: bool, https: bool) {
+    // Room for all of them at once, and for those that the handler has set.
+    headers.reserve(8);
     let mut set = |name: HeaderName, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
