@@ -19,9 +19,10 @@ use tokio::time::Instant;
 use crate::StoreResult;
 use crate::committing::{Committing, Reply, reply};
 use crate::error::StoreError;
-use crate::postgres::connection::{CONNECTIONS, Connection};
-use crate::postgres::rotation::{Answer, Presentation, find, rotate_in_turn, rotate_together};
-use crate::postgres::writing::{Base, PATIENCE, patiently, transact};
+use crate::postgres::connection::BATCHES;
+use crate::postgres::rotation::{Presentation, rotate_in_turn};
+use crate::postgres::together::{Answer, Batch};
+use crate::postgres::writing::{Base, PATIENCE, again, patiently, transact};
 use crate::verbs::{Rotate, RotatedIn};
 
 /// How many may wait on each way. More than that is a pile-up: the callers are told at once.
@@ -31,8 +32,6 @@ const BATCH: usize = 256;
 /// How many processors share a way. With these a server sends as many refreshes as one connection can write; with a second way fewer of them
 /// would share a transaction, which costs PostgreSQL more than twenty refreshes do.
 const PROCESSORS: usize = 4;
-/// How many ways there are at the most.
-const WAYS: usize = CONNECTIONS / 4;
 /// How many transactions for a family alone are under way at once.
 const ALONE: usize = 4;
 
@@ -51,7 +50,7 @@ impl Batches {
         let turns = Arc::new(Semaphore::new(ALONE));
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let mut ways = Vec::new();
-        for _ in 0..processors.div_ceil(PROCESSORS).min(WAYS) {
+        for _ in 0..processors.div_ceil(PROCESSORS).min(BATCHES) {
             let (way, waiting) = mpsc::channel(QUEUE);
             let alone =
                 Arc::new(Alone { base: Arc::clone(base), turns: Arc::clone(&turns), waiting: Mutex::default() });
@@ -92,10 +91,12 @@ async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<A
         if presented.is_empty() {
             continue;
         }
-        let find = async |connection: &Connection| find(connection, &presented).await;
-        let outcome = transact!(&base, find, |writing, found| async {
-            let answers = rotate_together(&mut writing, found, &presented).await?;
-            Ok(tell(&mut together, answers))
+        let outcome = again!(async {
+            let mut batch = Batch::read(&base, &presented).await?;
+            let told = tell(&mut together, batch.answer(&presented));
+            let overtaken = batch.commit().await?;
+            let stands = |presentation: &Presentation| !overtaken.contains(&presentation.family());
+            Ok(presented.iter().zip(told).map(|(presentation, told)| told && stands(presentation)).collect())
         });
         for waiting in answer(together, outcome) {
             if let Some(family) = alone.leave(waiting) {
@@ -227,7 +228,7 @@ mod tests {
             let id = uuid::Builder::from_unix_timestamp_millis(1_764_000_000_000, &[number; 10]).into_uuid();
             FamilyId::new(id)
         };
-        for ways in 1..=WAYS {
+        for ways in 1..=BATCHES {
             let met: HashSet<usize> = (0..=u8::MAX).map(|number| way(drawn(number), ways)).collect();
             assert_eq!(met.len(), ways);
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime};
 use futures_util::FutureExt as _;
+use futures_util::future::join3;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
@@ -19,12 +20,19 @@ use crate::postgres::rows::Bound;
 use crate::postgres::tls;
 use crate::postgres::url::PostgresUrl;
 
-/// How many connections a node has at the most, beside the one that listens.
-pub(super) const CONNECTIONS: usize = 16;
+/// How many connections a node has at the most, beside the one that listens and those of [`BATCHES`].
+const CONNECTIONS: usize = 12;
+/// How many batches of refreshes are written at once at the most, each on a connection of its own.
+pub(super) const BATCHES: usize = 4;
 /// A lock that is held for long, or a node that stops in the middle, must not hold up the others; and no statement needs a plan of
 /// its own for the values that it is given: whatever is asked for all the time is found by its key.
 const SETTINGS: &str = "-c lock_timeout=1200 -c idle_in_transaction_session_timeout=5000 \
                         -c plan_cache_mode=force_generic_plan -c random_page_cost=1.1";
+/// A batch waits for nobody for long: what it cannot write is written without it. It asks for a few rows at a time, and never for whole tables, however
+/// small they are or full of dead rows.
+const SETTINGS_FOR_BATCHES: &str = "-c lock_timeout=100 -c enable_seqscan=off -c jit=off";
+const BEGIN_A_BATCH: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 100; \
+                             SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
 /// How long a verb may wait for a free connection.
 const WAIT: Duration = Duration::from_millis(1000);
 /// How long a new connection may take.
@@ -42,6 +50,7 @@ const SUSPICION: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
+    for_batches: Pool,
     pooled: bool,
     suspicion: Arc<Mutex<Suspicion>>,
     looked_at: Arc<Mutex<Instant>>,
@@ -109,32 +118,27 @@ pub(super) type Parameter<'p> = &'p dyn Bound;
 
 impl Connections {
     pub(super) fn new(url: &PostgresUrl) -> StoreResult<Self> {
-        let mut config = url.config.clone();
-        if !url.pooled {
-            // For every transaction of the connection; a pooler would not pass it on.
-            let given = config.get_options().map_or_else(String::new, |options| format!("{options} "));
-            config.options(format!("{given}{SETTINGS}"));
-        }
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, tls::connector(url)?, manager);
-        let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
-            // What PostgreSQL keeps for a connection is at hand for the one that was used last.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(WAIT))
-            .create_timeout(Some(CREATE))
-            .recycle_timeout(Some(WAIT))
-            .build()
-            .map_err(|error| StoreError::Internal(error.to_string()))?;
-        let looked_at = Arc::new(Mutex::new(Instant::now()));
-        Ok(Self { pool, pooled: url.pooled, suspicion: Arc::default(), looked_at })
+        Ok(Self {
+            pool: pool(url, SETTINGS, CONNECTIONS)?,
+            for_batches: pool(url, &format!("{SETTINGS} {SETTINGS_FOR_BATCHES}"), BATCHES)?,
+            pooled: url.pooled,
+            suspicion: Arc::default(),
+            looked_at: Arc::new(Mutex::new(Instant::now())),
+        })
     }
 
     pub(super) async fn get(&self) -> Outcome<Connection> {
+        self.get_from(&self.pool).await
+    }
+
+    pub(super) async fn get_for_a_batch(&self) -> Outcome<Connection> {
+        self.get_from(&self.for_batches).await
+    }
+
+    async fn get_from(&self, pool: &Pool) -> Outcome<Connection> {
         self.let_go_of_the_idle();
         loop {
-            let object = self.pool.get().await?;
+            let object = pool.get().await?;
             let metrics = *Object::metrics(&object);
             let opened_at = metrics.created;
             let connection = Connection {
@@ -160,7 +164,9 @@ impl Connections {
             return;
         }
         *looked_at = now;
-        self.pool.retain(|_, metrics| metrics.last_used() < IDLE);
+        for pool in [&self.pool, &self.for_batches] {
+            pool.retain(|_, metrics| metrics.last_used() < IDLE);
+        }
     }
 
     /// The database seems to have gone back in time, as this connection says: true where that is confirmed.
@@ -174,7 +180,29 @@ impl Connections {
 
     pub(super) fn close(&self) {
         self.pool.close();
+        self.for_batches.close();
     }
+}
+
+fn pool(url: &PostgresUrl, settings: &str, size: usize) -> StoreResult<Pool> {
+    let mut config = url.config.clone();
+    if !url.pooled {
+        // For every transaction of the connection; a pooler would not pass it on.
+        let given = config.get_options().map_or_else(String::new, |options| format!("{options} "));
+        config.options(format!("{given}{settings}"));
+    }
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_config(config, tls::connector(url)?, manager);
+    Pool::builder(manager)
+        .max_size(size)
+        // What PostgreSQL keeps for a connection is at hand for the one that was used last.
+        .queue_mode(QueueMode::Lifo)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(WAIT))
+        .create_timeout(Some(CREATE))
+        .recycle_timeout(Some(WAIT))
+        .build()
+        .map_err(|error| StoreError::Internal(error.to_string()))
 }
 
 impl Connection {
@@ -262,8 +290,30 @@ impl Connection {
 
     /// Commits. Where the connection breaks meanwhile, nobody knows whether it did.
     pub(super) async fn commit(&self) -> Outcome<()> {
+        self.ask_to_commit(self.object()?.batch_execute("COMMIT")).await
+    }
+
+    /// Runs what was made ready as a transaction by itself, in the way of [`Self::get_for_a_batch`]. Where the connection breaks meanwhile,
+    /// nobody knows whether it was committed.
+    pub(super) async fn run_and_commit(
+        &self,
+        prepared: &Prepared<'_>,
+        parameters: &[Parameter<'_>],
+    ) -> Outcome<Vec<Row>> {
+        if let Some(statement) = &prepared.statement {
+            return self.ask_to_commit(self.object()?.query(statement, &values(parameters))).await;
+        }
+        let begun = self.batch(BEGIN_A_BATCH);
+        let (begun, rows, committed) = join3(begun, self.run(prepared, parameters), self.commit()).await;
+        // Where the connection broke, only the last of them knows that it may be committed.
+        committed?;
+        begun?;
+        rows
+    }
+
+    async fn ask_to_commit<T>(&self, request: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Outcome<T> {
         let asked = Asked::on(self);
-        let committed = self.object()?.batch_execute("COMMIT").await;
+        let committed = request.await;
         asked.answered();
         committed.map_err(|error| {
             // These two say that it did not commit. After anything else it may have, and doing it again would do it twice.

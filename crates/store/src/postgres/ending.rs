@@ -104,8 +104,8 @@ pub(super) async fn end_with(
 async fn close(writing: &Writing, sessions: &[SessionId], reason: EndReason) -> Outcome<HashMap<SessionId, Millis>> {
     let ids: Vec<_> = sessions.iter().map(SessionId::as_uuid).collect();
     let count = ids.len() as u64;
-    // A rotation that begins to look before the commit of this, and locks afterwards, sees nothing of it but the family.
-    let sql = "WITH marked AS (UPDATE countersign.families SET idle_expires_at = least(idle_expires_at, $2) WHERE session = ANY($1) \
+    // A rotation that read the family before, and writes it afterwards, sees that it is no longer the same.
+    let sql = "WITH marked AS (UPDATE countersign.families SET idle_expires_at = least(idle_expires_at - 1, $2) WHERE session = ANY($1) \
                RETURNING session, access_expires_at) SELECT session, max(access_expires_at) FROM marked GROUP BY session";
     writing.counts();
     let marked = writing.rows(sql, params![ids, writing.now.get()]).await?;

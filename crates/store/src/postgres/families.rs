@@ -1,29 +1,54 @@
 //! The hot rows: one family each, written as the core left it.
 
-use countersign_core::ids::SessionId;
+use std::collections::HashSet;
+
+use countersign_core::ids::{FamilyId, Incarnation, SessionId};
 use countersign_core::sessions::recent::Mark;
 use countersign_core::sessions::state::Family;
+use countersign_core::time::Millis;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::postgres::connection::{Connection, Prepared};
+use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::Outcome;
-use crate::postgres::rows::params;
+use crate::postgres::rows::{all, corrupt, params};
 use crate::postgres::writing::Writing;
 
-/// With `ANY` it finds the rows by their index: joined with the array alone, a small table would be read whole. Rows are made of one array, and
-/// what belongs to each is looked up in the others: made of all of them, they would cost a transaction of 44 a fourteenth more.
-const UPDATE: &str = "UPDATE countersign.families f SET generation = ($3)[u.nth], current_hash = ($4)[u.nth], \
-    previous_hash = ($5)[u.nth], nonce = ($6)[u.nth], retry_hash = ($7)[u.nth], rotated_at = ($8)[u.nth], \
-    idle_expires_at = ($9)[u.nth], access_expires_at = ($10)[u.nth], reissues = ($11)[u.nth], \
-    reissue_streak = ($12)[u.nth], older_generation = ($13)[u.nth], older_at = ($14)[u.nth], \
-    newer_generation = ($15)[u.nth], newer_at = ($16)[u.nth] FROM unnest($1) WITH ORDINALITY AS u (id, nth) \
-    WHERE f.id = ANY($1) AND f.id = u.id AND f.generation = ($2)[u.nth]";
-/// The types of what it is given, in its order.
-const UPDATED: [Type; 16] = [
+/// Families as the core left them, where each is still as it was read. With `ANY` they are found by their index: joined with the array alone, a small
+/// table would be read whole. Rows are made of one array, and what belongs to each is looked up in the others: made of all of them, they would cost
+/// a batch of 44 a fourteenth more.
+macro_rules! update {
+    ($from:literal) => {
+        concat!(
+            "UPDATE countersign.families f SET generation = ($5)[u.nth], current_hash = ($6)[u.nth], \
+             previous_hash = ($7)[u.nth], nonce = ($8)[u.nth], retry_hash = ($9)[u.nth], rotated_at = ($10)[u.nth], \
+             idle_expires_at = ($11)[u.nth], access_expires_at = ($12)[u.nth], reissues = ($13)[u.nth], \
+             reissue_streak = ($14)[u.nth], older_generation = ($15)[u.nth], older_at = ($16)[u.nth], \
+             newer_generation = ($17)[u.nth], newer_at = ($18)[u.nth] FROM unnest($1) WITH ORDINALITY AS u (id, nth)",
+            $from,
+            " WHERE f.id = ANY($1) AND f.id = u.id AND f.generation = ($2)[u.nth] AND f.reissues = ($3)[u.nth] \
+             AND f.idle_expires_at = ($4)[u.nth]"
+        )
+    };
+}
+/// Of families that are held.
+const UPDATE: &str = update!("");
+/// Of families that nobody holds: a transaction by itself, which counts in its lane, and does nothing in another history or where the database is
+/// not to be served. The number that was counted, and which of the families are written.
+const COUNT_AND_UPDATE: &str = concat!(
+    "WITH counted AS (INSERT INTO countersign.lanes (node, lane, commit_seq) \
+     SELECT $19, $20, 1 FROM countersign.auth_state WHERE incarnation = $21 AND moved_to IS NULL AND arriving IS NULL \
+     ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq) ",
+    update!(", counted"),
+    " RETURNING counted.commit_seq, u.nth"
+);
+/// The types of what the two are given, in its order; the former is given no lane.
+const UPDATED: [Type; 21] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
     Type::BYTEA_ARRAY,
     Type::BYTEA_ARRAY,
     Type::BYTEA_ARRAY,
@@ -37,7 +62,11 @@ const UPDATED: [Type; 16] = [
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
+    Type::UUID,
+    Type::INT8,
+    Type::UUID,
 ];
+const OF_FAMILIES: usize = 18;
 
 /// Writes the family of a session that begins.
 pub(super) async fn insert(writing: &Writing, session: SessionId, family: &Family) -> Outcome<()> {
@@ -56,11 +85,25 @@ pub(super) async fn insert(writing: &Writing, session: SessionId, family: &Famil
     Ok(())
 }
 
-/// Families as the core left them, and the generation that it had seen of each; one statement writes them all.
+/// What tells one state of a family from the next: every rotation, every reissue and the end of its session change it.
+#[derive(Clone, Copy)]
+pub(super) struct Version {
+    generation: u32,
+    reissues: u32,
+    idle_expires_at: Millis,
+}
+
+impl Version {
+    pub(super) fn of(family: &Family) -> Self {
+        Self { generation: family.generation, reissues: family.reissues, idle_expires_at: family.idle_expires_at }
+    }
+}
+
+/// Families as the core left them, and the version that it had seen of each; one statement writes them all.
 #[derive(Default)]
 pub(super) struct Advance {
     ids: Vec<Uuid>,
-    seen: Vec<i64>,
+    seen: Versions,
     generation: Vec<i64>,
     current_hash: Vec<Vec<u8>>,
     previous_hash: Vec<Option<Vec<u8>>>,
@@ -73,6 +116,21 @@ pub(super) struct Advance {
     reissue_streak: Vec<i64>,
     older: Marks,
     newer: Marks,
+}
+
+/// What a transaction by itself has written.
+pub(super) struct Written {
+    /// The number that it counted in its lane; `None`: it wrote nothing.
+    pub(super) commit_seq: Option<u64>,
+    /// The families that were no longer as they had been read. They are as they were.
+    pub(super) overtaken: HashSet<FamilyId>,
+}
+
+#[derive(Default)]
+struct Versions {
+    generation: Vec<i64>,
+    reissues: Vec<i64>,
+    idle_expires_at: Vec<i64>,
 }
 
 #[derive(Default)]
@@ -89,10 +147,12 @@ impl Marks {
 }
 
 impl Advance {
-    pub(super) fn push(&mut self, family: &Family, seen: u32) {
+    pub(super) fn push(&mut self, family: &Family, seen: Version) {
         let last = family.last.as_ref();
         self.ids.push(family.id.as_uuid());
-        self.seen.push(i64::from(seen));
+        self.seen.generation.push(i64::from(seen.generation));
+        self.seen.reissues.push(i64::from(seen.reissues));
+        self.seen.idle_expires_at.push(seen.idle_expires_at.get());
         self.generation.push(i64::from(family.generation));
         self.current_hash.push(family.current.as_bytes().to_vec());
         self.previous_hash.push(last.map(|last| last.previous.as_bytes().to_vec()));
@@ -111,18 +171,44 @@ impl Advance {
         self.ids.is_empty()
     }
 
-    /// Makes the statement ready that writes them: whoever sends COMMIT right behind it does so before.
-    pub(super) async fn prepare(connection: &Connection) -> Outcome<Prepared<'static>> {
-        connection.prepare(UPDATE, &UPDATED).await
+    pub(super) fn families(&self) -> HashSet<FamilyId> {
+        self.ids.iter().copied().map(FamilyId::new).collect()
     }
 
-    /// Writes them; only the generation that the core has seen may be replaced. The request is sent when this is polled for the
-    /// first time.
-    pub(super) async fn write(self, connection: &Connection, update: &Prepared<'_>) -> Outcome<()> {
-        let count = self.ids.len() as u64;
-        let parameters = params![
+    /// Writes them in the transaction that holds them.
+    pub(super) async fn write(&self, connection: &Connection) -> Outcome<()> {
+        let update = connection.prepare(UPDATE, &UPDATED[..OF_FAMILIES]).await?;
+        connection.change_on(self.ids.len() as u64, &update, &self.parameters()).await
+    }
+
+    /// Writes those that are still as they were read, in a transaction by itself that counts in this lane.
+    pub(super) async fn commit(
+        &self,
+        connection: &Connection,
+        node: Uuid,
+        lane: i64,
+        history: Incarnation,
+    ) -> Outcome<Written> {
+        let update = connection.prepare(COUNT_AND_UPDATE, &UPDATED).await?;
+        let (history, mut parameters) = (history.as_uuid(), self.parameters());
+        parameters.extend_from_slice(params![node, lane, history]);
+        let rows = connection.run_and_commit(&update, &parameters).await?;
+        let written = all(&rows, |columns| Ok((columns.counter()?, columns.counter()?)))?;
+        let mut overtaken = self.families();
+        for (_, nth) in &written {
+            // PostgreSQL counts from one.
+            let id = usize::try_from(*nth).ok().and_then(|nth| self.ids.get(nth.checked_sub(1)?));
+            overtaken.remove(&FamilyId::new(*id.ok_or_else(|| corrupt("a family was written that nobody gave"))?));
+        }
+        Ok(Written { commit_seq: written.first().map(|(commit_seq, _)| *commit_seq), overtaken })
+    }
+
+    fn parameters(&self) -> Vec<Parameter<'_>> {
+        let parameters: &[Parameter<'_>; OF_FAMILIES] = params![
             self.ids,
-            self.seen,
+            self.seen.generation,
+            self.seen.reissues,
+            self.seen.idle_expires_at,
             self.generation,
             self.current_hash,
             self.previous_hash,
@@ -138,6 +224,6 @@ impl Advance {
             self.newer.generation,
             self.newer.at,
         ];
-        connection.change_on(count, update, parameters).await
+        parameters.to_vec()
     }
 }

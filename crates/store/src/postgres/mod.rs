@@ -21,6 +21,7 @@ mod sessions;
 mod state;
 mod throttles;
 mod tls;
+mod together;
 mod transfer;
 mod url;
 mod verbs;

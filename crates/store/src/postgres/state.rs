@@ -79,13 +79,17 @@ pub(super) async fn next_global_epoch(writing: &Writing) -> Outcome<(Epoch, Epoc
 
 /// Remembers a lifetime of access tokens where it is the longest so far.
 pub(super) async fn note_access_lifetime(writing: &Writing, lifetime: Duration) -> Outcome<()> {
-    let milliseconds = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-    if milliseconds <= writing.state.longest_access_lifetime {
+    if !writing.counted.is_exceeded_by(lifetime) {
         return Ok(());
     }
     let sql = "UPDATE countersign.auth_state SET longest_access_lifetime = $1 WHERE longest_access_lifetime < $1";
-    writing.execute(sql, params![milliseconds]).await?;
+    writing.execute(sql, params![milliseconds(lifetime)]).await?;
     Ok(())
+}
+
+/// As the database keeps it.
+pub(super) fn milliseconds(lifetime: Duration) -> i64 {
+    i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn missing() -> StoreError {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_core::time::Millis;
-use futures_util::future::{join, try_join3};
+use futures_util::future::try_join;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -15,7 +15,6 @@ use crate::error::{RestoredError, StoreError};
 use crate::fail_points::{after_commit, before_commit};
 use crate::postgres::connection::{Connection, Connections, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
-use crate::postgres::families::Advance;
 use crate::postgres::node::{Comparison, Lane, Node};
 use crate::postgres::rows::{corrupt, database_time, first, params};
 use crate::postgres::state;
@@ -37,12 +36,34 @@ pub(super) struct Base {
     pub(super) offset: Offset,
 }
 
-/// The row that there is once, as a transaction found it.
+/// Where a transaction begins: its number in its lane, and the row that there is once.
 #[derive(Clone, Copy)]
-pub(super) struct State {
+pub(super) struct Counted {
+    pub(super) commit_seq: u64,
     pub(super) position: FeedPosition,
     /// The longest lifetime of an access token so far, in milliseconds.
     pub(super) longest_access_lifetime: i64,
+    /// The time that counts.
+    pub(super) now: Millis,
+}
+
+impl Counted {
+    /// True where none has lived so long until now.
+    pub(super) fn is_exceeded_by(&self, access_lifetime: Duration) -> bool {
+        state::milliseconds(access_lifetime) > self.longest_access_lifetime
+    }
+}
+
+/// What [`Base::counted`] reads, of the number of a transaction and of auth_state named `g`.
+macro_rules! counted_columns {
+    ($commit_seq:literal) => {
+        concat!(
+            $commit_seq,
+            ", ",
+            database_time!(),
+            ", g.incarnation, g.feed_seq, g.global_epoch, g.longest_access_lifetime, g.moved_to, g.arriving IS NOT NULL"
+        )
+    };
 }
 
 /// What a verb has while it writes. Dropped before its end, it is rolled back.
@@ -52,13 +73,10 @@ pub(super) struct Writing {
     pub(super) base: Arc<Base>,
     /// The time that counts for the verb.
     pub(super) now: Millis,
-    pub(super) state: State,
+    pub(super) counted: Counted,
     lane: Lane,
-    commit_seq: u64,
     changed: AtomicBool,
     rotated: AtomicBool,
-    /// What is written at last, its request going the same way as COMMIT.
-    last: Option<Advance>,
     published: std::sync::Mutex<Option<FeedPosition>>,
 }
 
@@ -77,6 +95,11 @@ impl Base {
         self.known(self.connections.get().await?).await
     }
 
+    /// The same for a batch.
+    pub(super) async fn connection_for_a_batch(&self) -> Outcome<Connection> {
+        self.known(self.connections.get_for_a_batch().await?).await
+    }
+
     /// The same connection, once it is known that it leads to such a database.
     pub(super) async fn known(&self, connection: Connection) -> Outcome<Connection> {
         if connection.is_new() {
@@ -87,59 +110,46 @@ impl Base {
         Ok(connection)
     }
 
-    /// Begins a transaction, after a look whether the database still knows everything that it had committed. The requests of
-    /// `beginning`, the first statements of the verb, go the same way; it must not write.
-    pub(super) async fn begin<T>(
-        self: &Arc<Self>,
-        beginning: impl AsyncFnOnce(&Connection) -> Outcome<T>,
-    ) -> Outcome<(Writing, T)> {
+    /// Begins a transaction, after a look whether the database still knows everything that it had committed.
+    pub(super) async fn begin(self: &Arc<Self>) -> Outcome<Writing> {
         self.node.check().map_err(StoreError::from)?;
-        let (writing, before, found) = self.begin_unseen(self.connection().await?, beginning).await?;
-        self.continues(&before, &writing.state.position, writing.connection()?).await?;
-        let connection = writing.connection()?;
-        writing.lane.follows(writing.commit_seq).map_err(|error| self.lost(error, connection))?;
-        Ok((writing, found))
+        let connection = self.connection().await?;
+        let before = self.node.position();
+        let writing = self.begin_unseen(connection).await?;
+        self.goes_on(writing.connection()?, &writing.lane, &before, &writing.counted).await?;
+        Ok(writing)
     }
 
     /// Begins a transaction whatever the database has lost.
     pub(super) async fn begin_anyhow(self: &Arc<Self>) -> Outcome<Writing> {
-        self.begin_unseen(self.connections.get().await?, async |_| Ok(())).await.map(|(writing, ..)| writing)
+        self.begin_unseen(self.connections.get().await?).await
     }
 
-    /// Begins a transaction; the position that is given with it was known before.
-    async fn begin_unseen<T>(
-        self: &Arc<Self>,
-        connection: Connection,
-        beginning: impl AsyncFnOnce(&Connection) -> Outcome<T>,
-    ) -> Outcome<(Writing, FeedPosition, T)> {
+    async fn begin_unseen(self: &Arc<Self>, connection: Connection) -> Outcome<Writing> {
         const COUNT_AND_LOOK: &str = concat!(
             "WITH counted AS (INSERT INTO countersign.lanes (node, lane, commit_seq) VALUES ($1, $2, 1) \
-             ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq) SELECT commit_seq, ",
-            database_time!(),
-            ", incarnation, feed_seq, global_epoch, longest_access_lifetime, moved_to, arriving IS NOT NULL \
-             FROM counted CROSS JOIN countersign.auth_state"
+             ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq) SELECT ",
+            counted_columns!("commit_seq"),
+            " FROM counted CROSS JOIN countersign.auth_state g"
         );
-        let lane = self.node.lane();
-        let before = self.node.position();
         let count_and_look = connection.prepare(COUNT_AND_LOOK, &[Type::UUID, Type::INT8]).await?;
+        let counted =
+            Counted { commit_seq: 0, position: self.node.position(), longest_access_lifetime: 0, now: Millis::new(0) };
         let mut writing = Writing {
             connection: Some(connection),
             base: Arc::clone(self),
-            now: Millis::new(0),
-            state: State { position: before, longest_access_lifetime: 0 },
-            lane,
-            commit_seq: 0,
+            now: counted.now,
+            counted,
+            lane: self.node.lane(),
             changed: AtomicBool::new(false),
             rotated: AtomicBool::new(false),
-            last: None,
             published: std::sync::Mutex::new(None),
         };
         let lane: &[Parameter<'_>] = params![self.node.id, writing.lane.number()];
         // One way there and back: the requests are sent in this order before the first answer comes.
         let connection = writing.connection()?;
         let begun = connection.batch(connection.begin());
-        let answers = try_join3(begun, connection.run(&count_and_look, lane), beginning(connection)).await;
-        let (_, found, found_at_once) = match answers {
+        let (_, found) = match try_join(begun, connection.run(&count_and_look, lane)).await {
             // Nothing else is locked so far. Another lane may be free.
             Err(Fault::Held(error)) => {
                 writing.lane.rest();
@@ -147,17 +157,34 @@ impl Base {
             }
             answers => answers?,
         };
-        let (counted, time, state, moved) = first(&found, |columns| {
-            let (counted, time) = (columns.counter()?, columns.millis()?);
-            let state = State { position: columns.position()?, longest_access_lifetime: columns.value()? };
-            Ok((counted, time, state, columns.moved()?))
+        writing.counted = self.counted(&found)?;
+        writing.now = writing.counted.now;
+        Ok(writing)
+    }
+
+    /// What the columns of [`counted_columns`] tell. Fails where the database is not to be served.
+    pub(super) fn counted(&self, found: &[Row]) -> Outcome<Counted> {
+        let (counted, moved) = first(found, |columns| {
+            let (commit_seq, time) = (columns.counter()?, columns.millis()?);
+            let (position, longest_access_lifetime) = (columns.position()?, columns.value()?);
+            let counted = Counted { commit_seq, position, longest_access_lifetime, now: self.settle(time) };
+            Ok((counted, columns.moved()?))
         })?
         .ok_or_else(|| corrupt("auth_state is empty"))?;
         self.node.stays_unless(moved)?;
-        writing.now = self.settle(time);
-        writing.state = state;
-        writing.commit_seq = counted;
-        Ok((writing, before, found_at_once))
+        Ok(counted)
+    }
+
+    /// Fails where what was counted does not go on from what this node was promised in the lane, and knew `before`.
+    pub(super) async fn goes_on(
+        &self,
+        connection: &Connection,
+        lane: &Lane,
+        before: &FeedPosition,
+        counted: &Counted,
+    ) -> Outcome<()> {
+        self.continues(before, &counted.position, connection).await?;
+        lane.follows(counted.commit_seq).map_err(|error| self.lost(error, connection))
     }
 
     /// What follows where the database seems to have lost something, as this connection says.
@@ -231,7 +258,7 @@ impl Writing {
     /// Where the feed stands for this transaction.
     pub(super) fn position(&self) -> FeedPosition {
         let published = *self.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        published.unwrap_or(self.state.position)
+        published.unwrap_or(self.counted.position)
     }
 
     /// To be called where the transaction is to be committed, and so counted, although it may have changed nothing else.
@@ -252,26 +279,6 @@ impl Writing {
         Ok(())
     }
 
-    /// To be called where nothing else is left to do but to write these and to commit.
-    pub(super) fn write_at_last(&mut self, advance: Advance) {
-        self.counts();
-        self.last = Some(advance);
-    }
-
-    async fn commit(&mut self) -> Outcome<()> {
-        let Some(advance) = self.last.take() else {
-            return self.connection()?.commit().await;
-        };
-        let connection = self.connection()?;
-        // Ready before, since COMMIT goes right behind it and must not overtake it.
-        let update = Advance::prepare(connection).await?;
-        let (written, committed) = join(advance.write(connection, &update), connection.commit()).await;
-        // Where the connection broke, only the latter knows that it may be committed. Where the former was refused, it is not; what
-        // else became of it is not known, so that it is not done again.
-        committed?;
-        written.map_err(|fault| StoreError::into(fault.into_error()))
-    }
-
     /// Commits what was done where it went well and changed something; else takes it back.
     pub(super) async fn end<T>(mut self, outcome: Outcome<T>) -> Outcome<T> {
         let value = match outcome {
@@ -282,13 +289,13 @@ impl Writing {
             }
         };
         before_commit();
-        self.commit().await?;
+        self.connection()?.commit().await?;
         after_commit(self.rotated.load(Ordering::Relaxed));
         let node = &self.base.node;
-        self.lane.committed(self.commit_seq, self.state.position.incarnation);
+        self.lane.committed(self.counted.commit_seq, self.counted.position.incarnation);
         node.saw(self.position());
         if let Some(connection) = self.connection.take()
-            && self.position().seq > self.state.position.seq
+            && self.position().seq > self.counted.position.seq
         {
             // Where the engine knows no NOTIFY nothing is lost: every node polls as well.
             connection.send(&format!("NOTIFY countersign, '{}'", self.position().seq));
@@ -333,25 +340,13 @@ pub(super) async fn patiently<T>(patience: Duration, verb: impl Future<Output = 
     timeout(patience, verb).await.unwrap_or_else(|_| Err(StoreError::late()))
 }
 
-/// Does a verb in a transaction of its own, and again where PostgreSQL asks for that.
-macro_rules! transact {
-    ($base:expr, |$writing:ident| $verb:expr) => {
-        $crate::postgres::writing::transact!($base, async |_| Ok(()), |$writing, _nothing| $verb)
-    };
-    ($base:expr, $beginning:expr, |$writing:ident, $found:pat_param| $verb:expr) => {{
-        let base = $base;
+/// Does something, and again where PostgreSQL asks for that.
+macro_rules! again {
+    ($attempt:expr) => {
         $crate::postgres::writing::patiently($crate::postgres::writing::PATIENCE, async {
             let mut tries = $crate::postgres::writing::Tries::default();
             loop {
-                let outcome = match base.begin($beginning).await {
-                    Ok((begun, $found)) => {
-                        #[allow(unused_mut, reason = "most verbs only read the clock that they are given")]
-                        let mut $writing = begun;
-                        let outcome = $verb.await;
-                        $writing.end(outcome).await
-                    }
-                    Err(fault) => Err(fault),
-                };
+                let outcome: $crate::postgres::failures::Outcome<_> = $attempt.await;
                 match outcome {
                     Ok(answer) => break Ok(answer),
                     Err(fault) => tries.again(fault).await?,
@@ -359,6 +354,18 @@ macro_rules! transact {
             }
         })
         .await
+    };
+}
+/// Does a verb in a transaction of its own, and again where PostgreSQL asks for that.
+macro_rules! transact {
+    ($base:expr, |$writing:ident| $verb:expr) => {{
+        let base = $base;
+        $crate::postgres::writing::again!(async {
+            #[allow(unused_mut, reason = "most verbs only read the clock that they are given")]
+            let mut $writing = base.begin().await?;
+            let outcome = $verb.await;
+            $writing.end(outcome).await
+        })
     }};
 }
 /// Reads with one statement, and again on another connection where the first one was broken, but nothing from a database that has
@@ -392,4 +399,4 @@ macro_rules! look {
         .await
     }};
 }
-pub(super) use {look, read, transact};
+pub(super) use {again, counted_columns, look, read, transact};

@@ -1,10 +1,14 @@
 //! Refreshes that arrive together.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use countersign_store::StoreError;
+use countersign_core::sessions::rotation::Refusal;
+use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_store::verbs::RotatedIn;
+use countersign_store::{Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::postgres_harness::PostgresHarness;
@@ -128,6 +132,97 @@ async fn a_row_that_somebody_holds_delays_itself_alone() {
     assert!(waiting.try_join_next().is_none(), "the one that is held waits for whoever holds it");
     holding.rollback().await.unwrap();
     assert!(matches!(waiting.join_next().await.unwrap().unwrap(), Ok(RotatedIn::Rotated(..))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_session_that_ends_after_it_was_read_is_not_refreshed() {
+    let world = World::<PostgresHarness>::new().await;
+    let sessions = many(&world, 5).await;
+    let (ending, family) = (sessions[2].session.as_uuid(), sessions[2].token.family.as_uuid());
+    let mut client = world.harness.connect().await;
+    let holding = client.transaction().await.unwrap();
+    holding.execute("SELECT 1 FROM countersign.families WHERE id = $1 FOR UPDATE", &[&family]).await.unwrap();
+    let rotate = world.presentation(&sessions[2].token);
+    // Nobody was waited for when it was read.
+    let told = world.store().rotate(rotate, STRANGER).await.unwrap();
+    let mut others = refresh_all(&world, &sessions[..2]);
+    others.spawn(async move {
+        let shown = Mutex::new(vec![]);
+        told.meanwhile(|answer| shown.lock().unwrap().push(answer.clone())).await?;
+        let shown = shown.into_inner().unwrap();
+        assert!(matches!(shown[0], RotatedIn::Rotated(..)), "{shown:?}");
+        Ok(shown.last().unwrap().clone())
+    });
+    world.harness.until_somebody_waits_for_a_lock().await;
+    let end = "WITH ended AS (UPDATE countersign.sessions SET ended_at = 1, end_reason = 'signed_out' WHERE id = $1) \
+               UPDATE countersign.families SET idle_expires_at = idle_expires_at - 1 WHERE session = $1";
+    holding.execute(end, &[&ending]).await.unwrap();
+    holding.commit().await.unwrap();
+    let answers = others.join_all().await;
+    let refused = RotatedIn::Refused(Refusal::Dead(Dead::Ended(EndReason::SignedOut)));
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(RotatedIn::Rotated(..)))).count(), 2, "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|answer| matches!(answer, Ok(answer) if *answer == refused)).count(),
+        1,
+        "{answers:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn what_was_read_before_the_database_moved_is_not_written_afterwards() {
+    let world = World::<PostgresHarness>::new().await;
+    let token = many(&world, 1).await.remove(0).token;
+    let mut client = world.harness.connect().await;
+    let moving = client.transaction().await.unwrap();
+    moving.batch_execute("LOCK TABLE countersign.lanes IN SHARE MODE").await.unwrap();
+    let told = world.store().rotate(world.presentation(&token), STRANGER).await.unwrap();
+    let mut waiting = JoinSet::new();
+    waiting.spawn(told.committed());
+    world.harness.until_somebody_waits_for_a_lock().await;
+    let away = "UPDATE countersign.auth_state SET moved_to = 'elsewhere', moved_by = gen_random_uuid()";
+    moving.batch_execute(away).await.unwrap();
+    moving.commit().await.unwrap();
+    let answer = waiting.join_next().await.unwrap().unwrap();
+    assert!(matches!(answer, Err(StoreError::Moved(_))), "{answer:?}");
+    let written = "SELECT count(*) FROM countersign.families WHERE generation > 0";
+    assert_eq!(client.query_one(written, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn two_nodes_that_refresh_the_same_sessions_at_once_give_each_one_successor() {
+    let world = World::<PostgresHarness>::new().await;
+    let nodes: [Arc<dyn Store>; 2] = [world.store(), world.harness.node().await];
+    let alice = world.register("alice").await;
+    let mut sessions = world.sign_in_often(alice.id, 100).await;
+    let client = world.harness.connect().await;
+    for _ in 0..10 {
+        let mut refreshing = JoinSet::new();
+        for (at, signed_in) in sessions.iter().enumerate() {
+            for store in nodes.iter().chain(&nodes).cloned() {
+                let rotate = world.presentation(&signed_in.token);
+                refreshing.spawn(async move { (at, rotated(&*store, rotate).await.unwrap()) });
+            }
+        }
+        let (mut rotations, mut reissues) = (HashMap::new(), vec![]);
+        for (at, answer) in refreshing.join_all().await {
+            match answer {
+                RotatedIn::Rotated(_, successor) => assert!(rotations.insert(at, successor).is_none(), "twice"),
+                RotatedIn::Reissued(_, successor) => reissues.push((at, successor)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((rotations.len(), reissues.len()), (100, 300));
+        assert!(reissues.iter().all(|(at, successor)| rotations[at].hash() == successor.hash()), "one successor");
+        let sql = "SELECT count(*) FROM countersign.families WHERE reissues <> 3";
+        assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0, "none was forgotten");
+        // Retries in three generations in a row would be told, each in a transaction of its own.
+        for (at, signed_in) in sessions.iter_mut().enumerate() {
+            signed_in.token = world.successor(&rotations[&at]).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
