@@ -1,10 +1,8 @@
-//! Rows in PostgreSQL: a connection for every four processors, each with a transaction for whatever waits, which locks the rows, reads them and writes them.
+//! Rows in PostgreSQL: a connection for every four processors, which reads the rows of whatever waits and writes those that are still the same.
 
 use anyhow::{Context as _, ensure};
-use futures_util::future::{try_join, try_join3};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 
 use super::Waiting;
@@ -58,25 +56,23 @@ async fn connect(url: &str, tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::
 }
 
 async fn write(client: Client, mut queue: UnboundedReceiver<Waiting>) -> anyhow::Result<()> {
-    let lock =
-        client.prepare("SELECT id FROM rows WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED").await?;
     let read = client.prepare("SELECT id, n, padding FROM rows WHERE id = ANY($1)").await?;
     let update = client
-        .prepare("UPDATE rows r SET n = u.n FROM unnest($1::bigint[], $2::bigint[]) AS u (id, n) WHERE r.id = ANY($1) AND r.id = u.id")
+        .prepare(
+            "UPDATE rows r SET n = u.n + 1 FROM unnest($1::bigint[], $2::bigint[]) AS u (id, n) \
+             WHERE r.id = ANY($1) AND r.id = u.id AND r.n = u.n",
+        )
         .await?;
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let ids: Vec<i64> = batch.iter().map(|waiting| waiting.row.cast_signed()).collect();
-        // One way there and back for all that is looked at, and one for what is written.
-        let wanted: [&(dyn ToSql + Sync); 1] = [&ids];
-        let (begun, locked, found) =
-            (client.batch_execute("BEGIN"), client.query(&lock, &wanted), client.query(&read, &wanted));
-        let (_, locked, found) = try_join3(begun, locked, found).await?;
-        ensure!(locked.len() == batch.len() && found.len() == batch.len(), "a row is not there");
-        let advanced = found.iter().map(|row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)? + 1)));
+        let wanted: Vec<i64> = batch.iter().map(|waiting| waiting.row.cast_signed()).collect();
+        let found = client.query(&read, &[&wanted]).await?;
+        let found = found.iter().map(|row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)?)));
         let (ids, counts): (Vec<i64>, Vec<i64>) =
-            advanced.collect::<Result<Vec<_>, tokio_postgres::Error>>()?.into_iter().unzip();
-        try_join(client.execute(&update, &[&ids, &counts]), client.batch_execute("COMMIT")).await?;
+            found.collect::<Result<Vec<_>, tokio_postgres::Error>>()?.into_iter().unzip();
+        // By itself a transaction. Nobody else writes the rows of those that wait.
+        let written = client.execute(&update, &[&ids, &counts]).await?;
+        ensure!(written == batch.len() as u64, "a row is not there");
         for waiting in batch.drain(..) {
             let _ = waiting.committed.send(());
         }
