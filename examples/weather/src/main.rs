@@ -88,7 +88,7 @@ async fn beside(cli: &Cli) -> anyhow::Result<()> {
         anyhow::Error::new(error).context(wrong)
     })?;
     let router = weather::router(bearer.clone(), cli.cors_origin.iter().cloned());
-    serve(listener, router, &bearer, asked_to_stop()).await
+    serve(listener, router, &bearer, Shutdown::new(), asked_to_stop()).await
 }
 
 /// What of the command line or the environment is to be changed.
@@ -113,7 +113,10 @@ async fn embedded(cli: &Cli) -> anyhow::Result<()> {
         Countersign::open(loaded.listening_on(listener.address())).await.context("Countersign cannot be opened")?;
     let bearer = countersign.bearer();
     let origins = countersign.settings().cors_origins.iter().map(|origin| origin.header().clone());
-    let router = weather::router(bearer.clone(), origins).merge(countersign.router());
+    let shutdown = Shutdown::new();
+    // Countersign's long polls look for the shutdown among the extensions of their request.
+    let routes = countersign.router().layer(Extension(shutdown.clone()));
+    let router = weather::router(bearer.clone(), origins).merge(routes);
     let stop = async {
         tokio::select! {
             asked = asked_to_stop() => asked,
@@ -121,7 +124,7 @@ async fn embedded(cli: &Cli) -> anyhow::Result<()> {
             _ = countersign.failure() => Ok(()),
         }
     };
-    let served = serve(listener, router, &bearer, stop).await;
+    let served = serve(listener, router, &bearer, shutdown, stop).await;
     let closed = countersign.close().await.context("Countersign cannot be closed");
     served.and(closed)
 }
@@ -135,12 +138,10 @@ async fn serve(
     listener: Listener,
     router: Router,
     bearer: &Bearer,
+    shutdown: Shutdown,
     stop: impl Future<Output = io::Result<()>>,
 ) -> anyhow::Result<()> {
-    let shutdown = Shutdown::new();
     let address = listener.address();
-    // Countersign's long polls look for the shutdown among the extensions of their request.
-    let router = router.layer(Extension(shutdown.clone()));
     let stop = async {
         let stopped = stop.await;
         shutdown.begin();
