@@ -1,4 +1,4 @@
-//! The decision: what a presented refresh token gets. Written once; every store asks it while it holds the row.
+//! The decision: what a presented refresh token gets. Written once; every store asks it while it holds the row, or writes the answer only where the row is unchanged.
 //!
 //! The answer is a value and never an error, because a replay has to commit the end of its session.
 

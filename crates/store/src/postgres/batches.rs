@@ -20,6 +20,7 @@ use crate::StoreResult;
 use crate::committing::{Committing, Reply, reply};
 use crate::error::StoreError;
 use crate::postgres::connection::BATCHES;
+use crate::postgres::failures::Fault;
 use crate::postgres::rotation::{Presentation, rotate_in_turn};
 use crate::postgres::together::{Answer, Batch};
 use crate::postgres::writing::{Base, PATIENCE, again, patiently, transact};
@@ -30,7 +31,7 @@ const QUEUE: usize = 4096;
 /// How many share a transaction at the most.
 const BATCH: usize = 256;
 /// How many processors share a way. With these a server sends as many refreshes as one connection can write; with a second way fewer of them
-/// would share a transaction, which costs PostgreSQL more than twenty refreshes do.
+/// would share a transaction, which costs PostgreSQL as much by itself as several refreshes do.
 const PROCESSORS: usize = 4;
 /// How many transactions for a family alone are under way at once.
 const ALONE: usize = 4;
@@ -92,10 +93,14 @@ async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<A
             continue;
         }
         let outcome = again!(async {
-            let mut batch = Batch::read(&base, &presented).await?;
+            let mut batch = match Batch::read(&base, &presented).await {
+                // Somebody holds a whole table. Each alone waits for longer.
+                Err(Fault::Held(_)) => return Ok(vec![false; presented.len()]),
+                batch => batch?,
+            };
             let told = tell(&mut together, batch.answer(&presented));
-            let overtaken = batch.commit().await?;
-            let stands = |presentation: &Presentation| !overtaken.contains(&presentation.family());
+            let left = batch.commit().await?;
+            let stands = |presentation: &Presentation| !left.contains(&presentation.family());
             Ok(presented.iter().zip(told).map(|(presentation, told)| told && stands(presentation)).collect())
         });
         for waiting in answer(together, outcome) {

@@ -15,7 +15,7 @@ use tokio_postgres::{Row, Statement};
 
 use crate::StoreResult;
 use crate::error::StoreError;
-use crate::postgres::failures::{Fault, Outcome};
+use crate::postgres::failures::{Fault, Outcome, is_not_run};
 use crate::postgres::rows::Bound;
 use crate::postgres::tls;
 use crate::postgres::url::PostgresUrl;
@@ -30,8 +30,10 @@ const SETTINGS: &str = "-c lock_timeout=1200 -c idle_in_transaction_session_time
                         -c plan_cache_mode=force_generic_plan -c random_page_cost=1.1";
 /// A batch waits for nobody for long: what it cannot write is written without it. It asks for a few rows at a time, and never for whole tables, however
 /// small they are or full of dead rows.
-const SETTINGS_FOR_BATCHES: &str = "-c lock_timeout=100 -c enable_seqscan=off -c jit=off";
+const SETTINGS_FOR_BATCHES: &str = "-c lock_timeout=100 -c enable_seqscan=off -c jit=off \
+                                    -c default_transaction_isolation=read\\ committed";
 const BEGIN_A_BATCH: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 100; \
+                             SET LOCAL idle_in_transaction_session_timeout = 5000; \
                              SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
 /// How long a verb may wait for a free connection.
 const WAIT: Duration = Duration::from_millis(1000);
@@ -316,8 +318,11 @@ impl Connection {
         let committed = request.await;
         asked.answered();
         committed.map_err(|error| {
-            // These two say that it did not commit. After anything else it may have, and doing it again would do it twice.
-            let undone = is_about_the_transaction(&error);
+            let not_run = error.as_db_error().is_some_and(is_not_run);
+            // Nobody shall have it next.
+            self.useless.fetch_or(not_run, Ordering::Relaxed);
+            // These say that it did not commit. After anything else it may have, and doing it again would do it twice.
+            let undone = not_run || is_about_the_transaction(&error);
             match error.into() {
                 Fault::Again(error) if !undone => Fault::Final(error),
                 fault => fault,

@@ -78,16 +78,21 @@ fn reason(error: StoreError) -> String {
     }
 }
 
+/// True where the statement was refused before it did anything, and another connection may do better: after a failover one may lead to a server
+/// that only reads, and after a migration to plans of another schema. The latter has no code of its own, and its message may be in any language.
+pub(super) fn is_not_run(refusal: &DbError) -> bool {
+    let outdated =
+        *refusal.code() == SqlState::FEATURE_NOT_SUPPORTED && refusal.routine() == Some("RevalidateCachedQuery");
+    *refusal.code() == SqlState::READ_ONLY_SQL_TRANSACTION || outdated
+}
+
 fn from_refusal(refusal: &DbError) -> Fault {
     let state = refusal.code();
     let text = refused(refusal);
     if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED {
         return Fault::Again(StoreError::Unavailable(text));
     }
-    // After a failover the connection may lead to a server that only reads, and after a migration to plans of another schema. The latter has
-    // no code of its own, and its message may be in any language.
-    let outdated = *state == SqlState::FEATURE_NOT_SUPPORTED && refusal.routine() == Some("RevalidateCachedQuery");
-    if *state == SqlState::READ_ONLY_SQL_TRANSACTION || outdated {
+    if is_not_run(refusal) {
         return Fault::Again(StoreError::Unavailable(text));
     }
     // Two nodes that make the same table at once.

@@ -18,31 +18,43 @@ use crate::postgres::writing::Writing;
 /// table would be read whole. Rows are made of one array, and what belongs to each is looked up in the others: made of all of them, they would cost
 /// a batch of 44 a fourteenth more.
 macro_rules! update {
-    ($from:literal) => {
+    ($which:literal, $with:literal) => {
         concat!(
             "UPDATE countersign.families f SET generation = ($5)[u.nth], current_hash = ($6)[u.nth], \
              previous_hash = ($7)[u.nth], nonce = ($8)[u.nth], retry_hash = ($9)[u.nth], rotated_at = ($10)[u.nth], \
              idle_expires_at = ($11)[u.nth], access_expires_at = ($12)[u.nth], reissues = ($13)[u.nth], \
              reissue_streak = ($14)[u.nth], older_generation = ($15)[u.nth], older_at = ($16)[u.nth], \
-             newer_generation = ($17)[u.nth], newer_at = ($18)[u.nth] FROM unnest($1) WITH ORDINALITY AS u (id, nth)",
-            $from,
+             newer_generation = ($17)[u.nth], newer_at = ($18)[u.nth] FROM ",
+            $which,
+            " AS u (id, nth)",
+            $with,
             " WHERE f.id = ANY($1) AND f.id = u.id AND f.generation = ($2)[u.nth] AND f.reissues = ($3)[u.nth] \
              AND f.idle_expires_at = ($4)[u.nth]"
         )
     };
 }
-/// Of families that are held.
-const UPDATE: &str = update!("");
-/// Of families that nobody holds: a transaction by itself, which counts in its lane, and does nothing in another history or where the database is
-/// not to be served. The number that was counted, and which of the families are written.
-const COUNT_AND_UPDATE: &str = concat!(
-    "WITH counted AS (INSERT INTO countersign.lanes (node, lane, commit_seq) \
-     SELECT $19, $20, 1 FROM countersign.auth_state WHERE incarnation = $21 AND moved_to IS NULL AND arriving IS NULL \
-     ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq) ",
-    update!(", counted"),
-    " RETURNING counted.commit_seq, u.nth"
+/// Of families that the transaction holds.
+const UPDATE: &str = update!("unnest($1) WITH ORDINALITY", "");
+/// A transaction by itself, which counts in its lane, and does nothing in another history or where the database is not to be served. The
+/// number that was counted, and which of the families are written.
+macro_rules! count_and_update {
+    ($which:literal) => {
+        concat!(
+            "WITH counted AS (INSERT INTO countersign.lanes (node, lane, commit_seq) SELECT $19, $20, 1 \
+             FROM countersign.auth_state WHERE incarnation = $21 AND moved_to IS NULL AND arriving IS NULL \
+             ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq) ",
+            update!($which, ", counted"),
+            " RETURNING counted.commit_seq, u.nth"
+        )
+    };
+}
+const COUNT_AND_UPDATE: &str = count_and_update!("unnest($1) WITH ORDINALITY");
+/// The same of those that nobody else holds. To lock them first costs a batch a tenth more.
+const COUNT_AND_UPDATE_WHAT_IS_FREE: &str = count_and_update!(
+    "(SELECT w.id, w.nth FROM unnest($1) WITH ORDINALITY AS w (id, nth) CROSS JOIN LATERAL \
+     (SELECT 1 FROM countersign.families l WHERE l.id = w.id FOR NO KEY UPDATE SKIP LOCKED) AS free)"
 );
-/// The types of what the two are given, in its order; the former is given no lane.
+/// The types of what they are given, in its order; the first one is given no lane.
 const UPDATED: [Type; 21] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
@@ -118,12 +130,21 @@ pub(super) struct Advance {
     newer: Marks,
 }
 
+/// Which families a transaction by itself writes.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    /// All of them, after a wait for whoever holds one.
+    All,
+    /// Those that nobody holds.
+    Free,
+}
+
 /// What a transaction by itself has written.
 pub(super) struct Written {
-    /// The number that it counted in its lane; `None`: it wrote nothing.
+    /// The number that it counted in its lane; `None`: it wrote no family, and what it counted is not known.
     pub(super) commit_seq: Option<u64>,
-    /// The families that were no longer as they had been read. They are as they were.
-    pub(super) overtaken: HashSet<FamilyId>,
+    /// The families that were no longer as they had been read, or that were not free. They are as they were.
+    pub(super) left: HashSet<FamilyId>,
 }
 
 #[derive(Default)]
@@ -184,23 +205,28 @@ impl Advance {
     /// Writes those that are still as they were read, in a transaction by itself that counts in this lane.
     pub(super) async fn commit(
         &self,
+        which: Which,
         connection: &Connection,
         node: Uuid,
         lane: i64,
         history: Incarnation,
     ) -> Outcome<Written> {
-        let update = connection.prepare(COUNT_AND_UPDATE, &UPDATED).await?;
+        let sql = match which {
+            Which::All => COUNT_AND_UPDATE,
+            Which::Free => COUNT_AND_UPDATE_WHAT_IS_FREE,
+        };
+        let update = connection.prepare(sql, &UPDATED).await?;
         let (history, mut parameters) = (history.as_uuid(), self.parameters());
         parameters.extend_from_slice(params![node, lane, history]);
         let rows = connection.run_and_commit(&update, &parameters).await?;
         let written = all(&rows, |columns| Ok((columns.counter()?, columns.counter()?)))?;
-        let mut overtaken = self.families();
+        let mut left = self.families();
         for (_, nth) in &written {
             // PostgreSQL counts from one.
             let id = usize::try_from(*nth).ok().and_then(|nth| self.ids.get(nth.checked_sub(1)?));
-            overtaken.remove(&FamilyId::new(*id.ok_or_else(|| corrupt("a family was written that nobody gave"))?));
+            left.remove(&FamilyId::new(*id.ok_or_else(|| corrupt("a family was written that nobody gave"))?));
         }
-        Ok(Written { commit_seq: written.first().map(|(commit_seq, _)| *commit_seq), overtaken })
+        Ok(Written { commit_seq: written.first().map(|(commit_seq, _)| *commit_seq), left })
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {

@@ -1,9 +1,10 @@
 //! Rotation of many families at once, of which none is held meanwhile: read them, ask the core, write those that are still as they were read.
 //!
-//! What was read is one moment of the database, and whatever ends a session, or takes a step of its rotation, changes the family as
-//! well. So what is written follows from what the database holds, as if the rows had been locked.
+//! What was read is one moment of the database, and whatever takes a step of a rotation, or ends a session by name, changes the family as
+//! well. So what is written follows from what the database holds of it, as if the row had been locked. Of accounts and of everyone a
+//! revocation may come between, as it may where rows are locked: [`REVOCATION_MARGIN`](crate::verbs::REVOCATION_MARGIN) is for those.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use countersign_core::ids::FamilyId;
 use countersign_core::sessions::rotation::{Decision, Refusal};
@@ -15,7 +16,7 @@ use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
 use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
-use crate::postgres::families::{Advance, Written};
+use crate::postgres::families::{Advance, Which, Written};
 use crate::postgres::node::Lane;
 use crate::postgres::rotation::{Presentation, Rows, read};
 use crate::postgres::rows::{
@@ -40,7 +41,8 @@ pub(super) struct Batch<'b> {
     connection: Connection,
     lane: Lane,
     counted: Counted,
-    families: HashMap<FamilyId, Rows>,
+    /// In the order of their ids, so that two batches come to what they share in the same order.
+    families: BTreeMap<FamilyId, Rows>,
 }
 
 impl<'b> Batch<'b> {
@@ -91,28 +93,50 @@ impl<'b> Batch<'b> {
         }
     }
 
-    /// Writes what was answered and commits it; the families that somebody else has changed meanwhile, or holds, and that are as
-    /// they were.
-    pub(super) async fn commit(mut self) -> Outcome<HashSet<FamilyId>> {
+    /// Writes what was answered and commits it; the families that are left as they were, since somebody else has changed them meanwhile,
+    /// or holds them.
+    pub(super) async fn commit(&mut self) -> Outcome<HashSet<FamilyId>> {
         let mut advance = Advance::default();
         self.families.values_mut().for_each(|rows| rows.advance(&mut advance));
         if advance.is_empty() {
             return Ok(HashSet::new());
         }
-        let (node, position) = (&self.base.node, self.counted.position);
         before_commit();
-        let written = advance.commit(&self.connection, node.id, self.lane.number(), position.incarnation).await;
-        let Written { commit_seq, overtaken } = match written {
-            // One of them would have to be waited for. Each alone waits for its own.
-            Err(Fault::Held(_)) => return Ok(advance.families()),
+        let written = match self.write(&advance, Which::All).await {
+            // Somebody holds one of them: the others shall not wait any longer.
+            Err(Fault::Held(_)) => self.write(&advance, Which::Free).await,
+            written => written,
+        };
+        let Written { commit_seq, left } = match written {
+            // It is the row of the lane.
+            Err(Fault::Held(_)) => {
+                self.lane.rest();
+                return Ok(advance.families());
+            }
             written => written?,
         };
         after_commit(true);
         if let Some(commit_seq) = commit_seq {
-            self.lane.follows(commit_seq).map_err(|error| self.base.lost(error, &self.connection))?;
-            self.lane.committed(commit_seq, position.incarnation);
-            node.saw(position);
+            let follows = self.lane.follows(commit_seq);
+            // Whatever it is: it was committed, and is not done again.
+            follows.map_err(|error| self.base.lost(error, &self.connection).into_error())?;
+            self.lane.committed(commit_seq, self.counted.position.incarnation);
+            self.base.node.saw(self.counted.position);
         }
-        Ok(overtaken)
+        Ok(left)
+    }
+
+    async fn write(&self, advance: &Advance, which: Which) -> Outcome<Written> {
+        let (node, history) = (self.base.node.id, self.counted.position.incarnation);
+        advance.commit(which, &self.connection, node, self.lane.number(), history).await
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if self.connection.is_stuck() {
+            // The server may hold the row of the lane until it is done.
+            self.lane.rest();
+        }
     }
 }

@@ -39,6 +39,7 @@ pub(super) struct Base {
 /// Where a transaction begins: its number in its lane, and the row that there is once.
 #[derive(Clone, Copy)]
 pub(super) struct Counted {
+    /// Where nothing is counted yet, the number that would be next.
     pub(super) commit_seq: u64,
     pub(super) position: FeedPosition,
     /// The longest lifetime of an access token so far, in milliseconds.
