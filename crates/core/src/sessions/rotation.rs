@@ -1,4 +1,5 @@
-//! The decision: what a presented refresh token gets. Written once; every store asks it while it holds the row, or writes the answer only where the row is unchanged.
+//! The decision: what a presented refresh token gets. Written once; every store asks it while it holds the rows, or writes
+//! what it says only where they are unchanged.
 //!
 //! The answer is a value and never an error, because a replay has to commit the end of its session.
 
@@ -34,7 +35,7 @@ pub struct Presented {
     pub access_token_session: Option<SessionId>,
 }
 
-/// The rows that a store holds locked.
+/// The rows that a store has read.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// The family of the presented token.

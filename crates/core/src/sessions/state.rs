@@ -1,4 +1,4 @@
-//! What a store holds locked while it asks for a decision, and whether a session in it is alive.
+//! What a store has read when it asks for a decision, and whether a session in it is alive.
 
 use crate::epochs::Epoch;
 use crate::ids::{AccountId, ClientId, FamilyId, SessionId};

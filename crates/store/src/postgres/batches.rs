@@ -19,11 +19,12 @@ use tokio::time::Instant;
 use crate::StoreResult;
 use crate::committing::{Committing, Reply, reply};
 use crate::error::StoreError;
-use crate::postgres::connection::BATCHES;
+use crate::postgres::attempts::{PATIENCE, again, patiently, transact};
 use crate::postgres::failures::Fault;
+use crate::postgres::pool::BATCHES;
 use crate::postgres::rotation::{Presentation, rotate_in_turn};
 use crate::postgres::together::{Answer, Batch};
-use crate::postgres::writing::{Base, PATIENCE, again, patiently, transact};
+use crate::postgres::writing::Base;
 use crate::verbs::{Rotate, RotatedIn};
 
 /// How many may wait on each way. More than that is a pile-up: the callers are told at once.
@@ -92,7 +93,7 @@ async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<A
         if presented.is_empty() {
             continue;
         }
-        let outcome = again!(async {
+        let outcome = again!(PATIENCE, async {
             let mut batch = match Batch::read(&base, &presented).await {
                 // Somebody holds a whole table. Each alone waits for longer.
                 Err(Fault::Held(_)) => return Ok(vec![false; presented.len()]),

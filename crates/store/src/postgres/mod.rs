@@ -1,6 +1,7 @@
 //! The back-end for several nodes: one PostgreSQL database, of which each node remembers what it was promised.
 
 mod accounts;
+mod attempts;
 mod batches;
 mod connection;
 mod ending;
@@ -12,6 +13,7 @@ mod listener;
 mod migrate;
 mod node;
 mod passwords;
+mod pool;
 mod prune;
 mod restores;
 mod revocations;
@@ -40,13 +42,15 @@ pub use url::{InvalidPostgresUrl, PostgresUrl};
 use crate::clock::Offset;
 use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{RestoredError, StoreError};
+use crate::postgres::attempts::{PATIENCE, Tries, look, patiently, transact};
 use crate::postgres::batches::Batches;
-use crate::postgres::connection::{Connection, Connections};
+use crate::postgres::connection::Connection;
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::node::Node;
+use crate::postgres::pool::Connections;
 use crate::postgres::rows::{first, params};
 use crate::postgres::witness::{Testimony, Witness};
-use crate::postgres::writing::{Base, PATIENCE, Tries, look, patiently, transact};
+use crate::postgres::writing::Base;
 use crate::{Clock, StoreResult, random};
 
 /// How long a start waits, for another node that migrates as well.

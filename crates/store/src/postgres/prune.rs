@@ -9,10 +9,11 @@ use countersign_core::throttles::LONGEST_USAGE;
 use uuid::Uuid;
 
 use crate::StoreResult;
+use crate::postgres::attempts::{LONG_PATIENCE, read, transact};
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{all, database_time, params, session_columns, standing_columns};
-use crate::postgres::writing::{Base, LONG_PATIENCE, Writing, read, transact};
+use crate::postgres::writing::{Base, Writing};
 use crate::verbs::{Pruned, REVOCATION_MARGIN, Sweep};
 
 /// For how long after its last step a node is the one that prunes.

@@ -9,14 +9,15 @@ use tokio_postgres::Row as StoredRow;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::postgres::connection::{Connection, Connections, Parameter};
+use crate::postgres::attempts::Tries;
+use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::node::Memory;
+use crate::postgres::pool::Connections;
 use crate::postgres::rows::{Bound, Columns, all, corrupt, database_time, first, params};
 use crate::postgres::state;
 use crate::postgres::url::PostgresUrl;
 use crate::postgres::witness::{Testimony, Witness};
-use crate::postgres::writing::Tries;
 use crate::transfer::{Away, Column, Kind, Marks, PAGE, Place, Row, State, TABLES, Table, Value};
 use crate::{Clock, StoreResult, random};
 

@@ -12,8 +12,8 @@ use countersign_core::throttles::Usage;
 use countersign_core::time::Millis;
 use tokio::sync::watch;
 
+use crate::postgres::attempts::{LONG_PATIENCE, PATIENCE, Tries, look, patiently, read, transact};
 use crate::postgres::events::Record;
-use crate::postgres::writing::{LONG_PATIENCE, PATIENCE, Tries, look, patiently, read, transact};
 use crate::postgres::{
     PostgresStore, accounts, ending, events, keys, passwords, prune, restores, revocations, sessions, state, throttles,
 };

@@ -1,4 +1,4 @@
-//! A transaction that writes, and how it is tried again.
+//! A transaction that writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,27 +6,20 @@ use std::time::Duration;
 
 use countersign_core::time::Millis;
 use futures_util::future::try_join;
-use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use crate::Clock;
 use crate::clock::Offset;
 use crate::error::{RestoredError, StoreError};
 use crate::fail_points::{after_commit, before_commit};
-use crate::postgres::connection::{Connection, Connections, Parameter};
+use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::node::{Comparison, Lane, Node};
+use crate::postgres::pool::Connections;
 use crate::postgres::rows::{corrupt, database_time, first, params};
 use crate::postgres::state;
 use crate::verbs::FeedPosition;
-use crate::{Clock, StoreResult};
-
-/// How long a verb may take: a caller is told before it gives up by itself.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1700);
-/// How long a verb may take that looks at many rows.
-pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(30);
-/// How often a transaction is tried.
-const TRIES: u32 = 6;
 
 /// What every transaction of a store shares.
 pub(super) struct Base {
@@ -317,87 +310,4 @@ impl Drop for Writing {
     }
 }
 
-/// Counts how often a transaction was tried.
-#[derive(Default)]
-pub(super) struct Tries(u32);
-
-impl Tries {
-    /// Waits a moment where it is worth trying again.
-    pub(super) async fn again(&mut self, fault: Fault) -> StoreResult<()> {
-        let Fault::Again(error) = fault else {
-            return Err(fault.into_error());
-        };
-        self.0 += 1;
-        if self.0 == TRIES {
-            return Err(error);
-        }
-        tokio::time::sleep(Duration::from_millis(u64::from(self.0 - 1) * 5)).await;
-        Ok(())
-    }
-}
-
-/// Waits for a verb, and not for ever.
-pub(super) async fn patiently<T>(patience: Duration, verb: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
-    timeout(patience, verb).await.unwrap_or_else(|_| Err(StoreError::late()))
-}
-
-/// Does something, and again where PostgreSQL asks for that.
-macro_rules! again {
-    ($attempt:expr) => {
-        $crate::postgres::writing::patiently($crate::postgres::writing::PATIENCE, async {
-            let mut tries = $crate::postgres::writing::Tries::default();
-            loop {
-                let outcome: $crate::postgres::failures::Outcome<_> = $attempt.await;
-                match outcome {
-                    Ok(answer) => break Ok(answer),
-                    Err(fault) => tries.again(fault).await?,
-                }
-            }
-        })
-        .await
-    };
-}
-/// Does a verb in a transaction of its own, and again where PostgreSQL asks for that.
-macro_rules! transact {
-    ($base:expr, |$writing:ident| $verb:expr) => {{
-        let base = $base;
-        $crate::postgres::writing::again!(async {
-            #[allow(unused_mut, reason = "most verbs only read the clock that they are given")]
-            let mut $writing = base.begin().await?;
-            let outcome = $verb.await;
-            $writing.end(outcome).await
-        })
-    }};
-}
-/// Reads with one statement, and again on another connection where the first one was broken, but nothing from a database that has
-/// moved.
-macro_rules! read {
-    ($base:expr, $patience:expr, |$connection:ident| $query:expr) => {
-        match $base.node.stays() {
-            Ok(()) => $crate::postgres::writing::look!($base, $patience, |$connection| $query),
-            Err(moved) => Err(moved.into()),
-        }
-    };
-}
-/// The same of a database that may have moved: the query tells.
-macro_rules! look {
-    ($base:expr, $patience:expr, |$connection:ident| $query:expr) => {{
-        let base = $base;
-        $crate::postgres::writing::patiently($patience, async {
-            let mut tries = $crate::postgres::writing::Tries::default();
-            base.node.check()?;
-            loop {
-                let outcome = match base.connection().await {
-                    Ok($connection) => $query.await,
-                    Err(fault) => Err(fault),
-                };
-                match outcome {
-                    Ok(answer) => break Ok(answer),
-                    Err(fault) => tries.again(fault).await?,
-                }
-            }
-        })
-        .await
-    }};
-}
-pub(super) use {again, counted_columns, look, read, transact};
+pub(super) use counted_columns;

@@ -117,21 +117,56 @@ async fn an_answer_that_was_told_and_never_committed_is_not_given() {
 #[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
 async fn a_row_that_somebody_holds_delays_itself_alone() {
     let world = World::<PostgresHarness>::new().await;
-    let sessions = many(&world, 20).await;
+    let sessions = many(&world, 200).await;
     let mut client = world.harness.connect().await;
+    let (watching, before) = (world.harness.connect().await, commits(&client).await);
     let holding = client.transaction().await.unwrap();
     let held = sessions[7].token.family.as_uuid();
     holding.execute("SELECT 1 FROM countersign.families WHERE id = $1 FOR UPDATE", &[&held]).await.unwrap();
 
     let began = Instant::now();
-    let free: Vec<SignedIn> = sessions.iter().enumerate().filter(|(at, _)| *at != 7).map(|(_, s)| s.clone()).collect();
-    let mut waiting = refresh_all(&world, &sessions[7..8]);
-    let answers = refresh_all(&world, &free).join_all().await;
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(RotatedIn::Rotated(..)))));
+    let mut refreshing = refresh_all(&world, &sessions);
+    for _ in 1..sessions.len() {
+        let answer = refreshing.join_next().await.unwrap().unwrap();
+        assert!(matches!(answer, Ok(RotatedIn::Rotated(..))), "{answer:?}");
+    }
     assert!(began.elapsed() < Duration::from_millis(1000), "they did not wait for the lock: {:?}", began.elapsed());
-    assert!(waiting.try_join_next().is_none(), "the one that is held waits for whoever holds it");
+    let used = commits(&watching).await - before;
+    assert!(used < 100, "they still share commits: {used}");
+    assert!(refreshing.try_join_next().is_none(), "the one that is held waits for whoever holds it");
     holding.rollback().await.unwrap();
-    assert!(matches!(waiting.join_next().await.unwrap().unwrap(), Ok(RotatedIn::Rotated(..))));
+    assert!(matches!(refreshing.join_next().await.unwrap().unwrap(), Ok(RotatedIn::Rotated(..))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn where_the_row_of_a_lane_is_held_refreshes_take_another_lane() {
+    let world = World::<PostgresHarness>::new().await;
+    let mut token = many(&world, 1).await.remove(0).token;
+    let mut client = world.harness.connect().await;
+    let holding = client.transaction().await.unwrap();
+    holding.execute("SELECT 1 FROM countersign.lanes FOR UPDATE", &[]).await.unwrap();
+    // After a wait that is short, since nobody else takes that lane, and then without one: the lane rests.
+    for most in [1000, 190, 190, 190] {
+        let began = Instant::now();
+        token = world.successor(&token).await;
+        assert!(began.elapsed() < Duration::from_millis(most), "it waited for {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn a_table_that_is_locked_for_a_moment_refuses_nobody() {
+    let world = World::<PostgresHarness>::new().await;
+    let sessions = many(&world, 20).await;
+    let mut client = world.harness.connect().await;
+    let holding = client.transaction().await.unwrap();
+    holding.batch_execute("LOCK TABLE countersign.families").await.unwrap();
+    let refreshing = refresh_all(&world, &sessions);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    holding.rollback().await.unwrap();
+    let answers = refreshing.join_all().await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(RotatedIn::Rotated(..)))), "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
