@@ -57,12 +57,21 @@ struct Cli {
     reader_secret_file: Option<PathBuf>,
 
     /// The origin of a browser front end; may be given several times
-    #[arg(long, value_name = "ORIGIN", default_value = "http://localhost:4200", conflicts_with = "embedded")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin, default_value = "http://localhost:4200", conflicts_with = "embedded")]
     cors_origin: Vec<HeaderValue>,
 
     /// Run a Countersign in this process too, with its settings from the environment
     #[arg(long)]
     embedded: bool,
+}
+
+/// One origin: `*` would let in every site, or none.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let told = "must be one origin, such as https://app.example";
+    if text.contains('*') {
+        return Err(told.to_owned());
+    }
+    text.parse().map_err(|_| told.to_owned())
 }
 
 #[tokio::main]
