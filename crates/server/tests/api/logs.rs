@@ -118,6 +118,23 @@ fn a_client_cannot_write_lines_of_its_own() {
 }
 
 #[test]
+fn a_replay_is_told_once_and_without_asking_for_more_lines() {
+    let mut server = Settings::new().with("rotation_overlap", "0s").start();
+    let alice = server.user("alice");
+    let next = refreshed(server.refresh(&alice.refresh));
+    let answer = server.refresh(&alice.refresh);
+    answer.refused(400, "refresh_token_replayed");
+    server.refresh(&next.refresh).refused(400, "refresh_token_replayed");
+    server.process.stop();
+    let log = until(std::time::Duration::from_secs(5), "the replay is in the log", || {
+        Some(server.process.said()).filter(|log| log.contains("was used twice"))
+    });
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("was used twice")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("WARN") && told[0].contains(answer.header("x-request-id").unwrap()), "{}", told[0]);
+}
+
+#[test]
 fn the_first_start_says_how_to_make_an_administrator() {
     let server = Server::start();
     until(std::time::Duration::from_secs(5), "the log names the command", || {
