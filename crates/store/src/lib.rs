@@ -1,7 +1,8 @@
 //! What is remembered: the only SQL of Countersign.
 //!
-//! [`Store`] is a set of atomic domain verbs. A verb takes everything it needs to know, holds the rows it decides over, asks
-//! the core, writes the state and its events in one transaction, and answers with a value. There is no method that
+//! [`Store`] is a set of atomic domain verbs. A verb takes everything it needs to know, reads the rows it decides over, asks
+//! the core, writes the state and its events in one transaction, which commits only if those rows are still as they were read, and answers
+//! with a value. There is no method that
 //! reads a row for somebody else to write back. A back-end is a folder here (`sqlite`) and passes the suite in
 //! `tests/conformance`.
 
@@ -89,7 +90,7 @@ pub trait Store: Send + Sync + 'static {
     async fn begin_session(&self, begin: Begin, origin: Origin) -> StoreResult<Begun>;
 
     /// Asks the core what a presented refresh token gets, and does it. The answer is decided and on its way to the disk: nobody may learn
-    /// of it before [`Committing`] gives it. Whoever does not wait for that takes nothing back.
+    /// of it before [`Committing`] gives it. Dropping it does not undo the rotation.
     async fn rotate(&self, rotate: Rotate, origin: Origin) -> StoreResult<Committing<RotatedIn>>;
 
     /// The account behind an access token whose signature is genuine, where its session is alive and its version current.

@@ -1,5 +1,5 @@
-//! The least that a refresh can do: read a row under its lock and write it, on disk together with all that wait, sign meanwhile, and answer
-//! JSON over a bare axum.
+//! The least that a refresh can do: read a row and write it where it is still the same, on disk together with all that wait, sign
+//! meanwhile, and answer JSON over a bare axum.
 //!
 //! No token is checked, no session and no account is looked at, nothing is logged, counted, limited or protected. What Countersign does not reach of it, these take.
 

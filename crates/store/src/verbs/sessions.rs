@@ -77,7 +77,7 @@ pub enum RotatedIn {
     Refused(Refusal),
 }
 
-/// What an access token says about the session that it is minted for, read in the transaction that granted it.
+/// What an access token says about the session that it is minted for, as it was read by the verb that granted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
     /// Whose it is.
