@@ -1,4 +1,4 @@
-//! Refreshes that arrive together share a transaction and one flush to disk.
+//! Refreshes that arrive together are read by one statement and written by one, with one flush to disk.
 //!
 //! A family always goes the same way, so that no two transactions of a node wait for each other over it. What cannot be answered in
 //! the company of others is answered in a transaction for its family alone, of which only a few are under way: a client that
@@ -21,9 +21,10 @@ use crate::committing::{Committing, Reply, reply};
 use crate::error::StoreError;
 use crate::postgres::attempts::{PATIENCE, again, patiently, transact};
 use crate::postgres::failures::Fault;
+use crate::postgres::family_rows::Presentation;
 use crate::postgres::pool::BATCHES;
-use crate::postgres::rotation::{Presentation, rotate_in_turn};
-use crate::postgres::together::{Answer, Batch};
+use crate::postgres::rotation::rotate_in_turn;
+use crate::postgres::together::{Batch, BatchAnswer};
 use crate::postgres::writing::Base;
 use crate::verbs::{Rotate, RotatedIn};
 
@@ -31,8 +32,8 @@ use crate::verbs::{Rotate, RotatedIn};
 const QUEUE: usize = 4096;
 /// How many share a transaction at the most.
 const BATCH: usize = 256;
-/// How many processors share a way. With these a server sends as many refreshes as one connection can write; with a second way fewer of them
-/// would share a transaction, which costs PostgreSQL as much by itself as several refreshes do.
+/// How many processors share a way. Measured on two: a second way took more of PostgreSQL's time, since fewer refreshes share a statement then,
+/// and made no more of them.
 const PROCESSORS: usize = 4;
 /// How many transactions for a family alone are under way at once.
 const ALONE: usize = 4;
@@ -84,11 +85,11 @@ fn way(family: FamilyId, ways: usize) -> usize {
 
 /// Takes whatever waits into one transaction, again and again.
 async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<Alone>) {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut taken = Vec::with_capacity(BATCH);
     let mut families = JoinSet::new();
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
+    while queue.recv_many(&mut taken, BATCH).await > 0 {
         while families.try_join_next().is_some() {}
-        let mut together: Vec<Waiting> = batch.drain(..).filter_map(|waiting| alone.join(waiting)).collect();
+        let mut together: Vec<Waiting> = taken.drain(..).filter_map(|waiting| alone.join(waiting)).collect();
         let presented = presentations(&together);
         if presented.is_empty() {
             continue;
@@ -104,9 +105,9 @@ async fn drain(base: Arc<Base>, mut queue: mpsc::Receiver<Waiting>, alone: Arc<A
             let stands = |presentation: &Presentation| !left.contains(&presentation.family());
             Ok(presented.iter().zip(told).map(|(presentation, told)| told && stands(presentation)).collect())
         });
-        for waiting in answer(together, outcome) {
+        for waiting in reply_to_settled(together, outcome) {
             if let Some(family) = alone.leave(waiting) {
-                families.spawn(Arc::clone(&alone).answer(family));
+                families.spawn(Arc::clone(&alone).serve(family));
             }
         }
     }
@@ -117,19 +118,19 @@ fn presentations(waiting: &[Waiting]) -> Vec<Presentation> {
 }
 
 /// Tells the callers before the commit; which of them there was something to tell.
-fn tell(together: &mut [Waiting], answers: Vec<Answer>) -> Vec<bool> {
+fn tell(together: &mut [Waiting], answers: Vec<BatchAnswer>) -> Vec<bool> {
     let told =
         together.iter_mut().zip(answers).map(|(waiting, answer)| answer.map(|answer| waiting.reply.decided(answer)));
     told.map(|told| told.is_some()).collect()
 }
 
-/// Answers whom it can; who is left.
-fn answer(together: Vec<Waiting>, outcome: StoreResult<Vec<bool>>) -> Vec<Waiting> {
+/// Answers those of whom it is settled: they were told, and that stands. Who is left.
+fn reply_to_settled(together: Vec<Waiting>, outcome: StoreResult<Vec<bool>>) -> Vec<Waiting> {
     match outcome {
-        Ok(told) => {
+        Ok(settled) => {
             let mut left = Vec::new();
-            for (waiting, told) in together.into_iter().zip(told) {
-                if told {
+            for (waiting, settled) in together.into_iter().zip(settled) {
+                if settled {
                     waiting.reply.committed();
                 } else {
                     left.push(waiting);
@@ -194,7 +195,7 @@ impl Alone {
     }
 
     /// Answers whatever waits of a family, and what joins it meanwhile.
-    async fn answer(self: Arc<Self>, family: FamilyId) {
+    async fn serve(self: Arc<Self>, family: FamilyId) {
         // Nobody closes the semaphore: the task ends with the store.
         while let Ok(_turn) = self.turns.acquire().await
             && let Some(waiting) = self.next(family)

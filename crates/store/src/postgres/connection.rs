@@ -206,7 +206,7 @@ impl Connection {
     }
 
     /// To be called once it has shown where it leads to.
-    pub(super) fn is_known(&self) {
+    pub(super) fn set_known(&self) {
         self.is_new.store(false, Ordering::Relaxed);
     }
 

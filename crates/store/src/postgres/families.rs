@@ -197,13 +197,13 @@ impl Advance {
     }
 
     /// Writes them in the transaction that holds them.
-    pub(super) async fn write(&self, connection: &Connection) -> Outcome<()> {
+    pub(super) async fn write_held(&self, connection: &Connection) -> Outcome<()> {
         let update = connection.prepare(UPDATE, &UPDATED[..OF_FAMILIES]).await?;
         connection.change_on(self.ids.len() as u64, &update, &self.parameters()).await
     }
 
     /// Writes those that are still as they were read, in a transaction by itself that counts in this lane.
-    pub(super) async fn commit(
+    pub(super) async fn commit_alone(
         &self,
         which: Which,
         connection: &Connection,

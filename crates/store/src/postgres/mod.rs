@@ -8,6 +8,7 @@ mod ending;
 mod events;
 mod failures;
 mod families;
+mod family_rows;
 mod keys;
 mod listener;
 mod migrate;

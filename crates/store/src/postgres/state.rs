@@ -1,4 +1,4 @@
-//! The row that there is once: locked last in every transaction that changes it.
+//! The row that there is once: locked last in every transaction that changes it, with the exceptions that docs/decisions/0006 tells.
 
 use std::time::{Duration, Instant};
 

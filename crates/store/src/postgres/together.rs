@@ -17,8 +17,8 @@ use crate::fail_points::{after_commit, before_commit};
 use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::families::{Advance, Which, Written};
+use crate::postgres::family_rows::{FamilyRows, Presentation, rotation_sql};
 use crate::postgres::node::Lane;
-use crate::postgres::rotation::{Presentation, Rows, read};
 use crate::postgres::rows::{
     all, database_time, family_columns, params, session_columns, standing_columns, subject_columns,
 };
@@ -30,10 +30,10 @@ const LOOK: &str = concat!(
     counted_columns!("coalesce(l.commit_seq, 0) + 1"),
     " FROM countersign.auth_state g LEFT JOIN countersign.lanes l ON l.node = $1 AND l.lane = $2"
 );
-const READ: &str = read!("f.id = ANY($1)");
+const READ: &str = rotation_sql!("f.id = ANY($1)");
 
 /// The answer to one of several that were presented together; `None`: its family needs a transaction of its own.
-pub(super) type Answer = Option<RotatedIn>;
+pub(super) type BatchAnswer = Option<RotatedIn>;
 
 /// Families as they were at one moment, on the way to what they will be.
 pub(super) struct Batch<'b> {
@@ -41,8 +41,8 @@ pub(super) struct Batch<'b> {
     connection: Connection,
     lane: Lane,
     counted: Counted,
-    /// In the order of their ids, so that two batches come to what they share in the same order.
-    families: BTreeMap<FamilyId, Rows>,
+    /// In the order of their ids, which makes it rarer that two batches wait for each other; the time limit of their locks parts those that do.
+    families: BTreeMap<FamilyId, FamilyRows>,
 }
 
 impl<'b> Batch<'b> {
@@ -59,12 +59,12 @@ impl<'b> Batch<'b> {
         let (looked, found) = try_join(connection.run(&look, of_this_lane), connection.run(&read, wanted)).await?;
         let counted = base.counted(&looked)?;
         base.goes_on(&connection, &lane, &before, &counted).await?;
-        let families = all(&found, Rows::read)?.into_iter().map(|rows| (rows.id(), rows)).collect();
+        let families = all(&found, FamilyRows::read)?.into_iter().map(|rows| (rows.id(), rows)).collect();
         Ok(Self { base, connection, lane, counted, families })
     }
 
     /// Answers what changes families alone. What ends a session, and what comes after it in the same family, is left.
-    pub(super) fn answer(&mut self, presented: &[Presentation]) -> Vec<Answer> {
+    pub(super) fn answer(&mut self, presented: &[Presentation]) -> Vec<BatchAnswer> {
         let mut left = HashSet::new();
         let mut answers = Vec::with_capacity(presented.len());
         for presentation in presented {
@@ -78,7 +78,7 @@ impl<'b> Batch<'b> {
         answers
     }
 
-    fn answer_one(&mut self, Presentation { rotate, .. }: &Presentation) -> Answer {
+    fn answer_one(&mut self, Presentation { rotate, .. }: &Presentation) -> BatchAnswer {
         let Some(rows) = self.families.get_mut(&rotate.presented.token.family) else {
             return Some(RotatedIn::Refused(Refusal::UnknownFamily));
         };
@@ -102,13 +102,13 @@ impl<'b> Batch<'b> {
             return Ok(HashSet::new());
         }
         before_commit();
-        let written = match self.write(&advance, Which::All).await {
+        let written = match self.try_commit(&advance, Which::All).await {
             // Somebody holds one of them: the others shall not wait any longer.
-            Err(Fault::Held(_)) => self.write(&advance, Which::Free).await,
+            Err(Fault::Held(_)) => self.try_commit(&advance, Which::Free).await,
             written => written,
         };
         let Written { commit_seq, left } = match written {
-            // It is the row of the lane.
+            // It is the row of the lane, or a whole table: each alone waits for longer.
             Err(Fault::Held(_)) => {
                 self.lane.rest();
                 return Ok(advance.families());
@@ -126,9 +126,9 @@ impl<'b> Batch<'b> {
         Ok(left)
     }
 
-    async fn write(&self, advance: &Advance, which: Which) -> Outcome<Written> {
+    async fn try_commit(&self, advance: &Advance, which: Which) -> Outcome<Written> {
         let (node, history) = (self.base.node.id, self.counted.position.incarnation);
-        advance.commit(which, &self.connection, node, self.lane.number(), history).await
+        advance.commit_alone(which, &self.connection, node, self.lane.number(), history).await
     }
 }
 

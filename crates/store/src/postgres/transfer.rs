@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long lies between two attempts to get one.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits for every transaction that writes: each begins with a row of this table, before it looks for the mark. Those that come
-/// meanwhile wait behind it and find the mark.
+/// Waits for every transaction that writes: each begins with a row of this table, before it looks for the mark; a batch of refreshes looks for
+/// it in the statement that changes such a row. Those that come meanwhile wait behind it and find the mark.
 const WAIT_FOR_WRITERS: &str =
     "SET LOCAL lock_timeout = 30000; LOCK TABLE countersign.lanes IN SHARE MODE; SET LOCAL lock_timeout = 1200";
 

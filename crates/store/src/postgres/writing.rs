@@ -99,7 +99,7 @@ impl Base {
         if connection.is_new() {
             // Whether a database that has moved may be looked at, the verb knows.
             state::look(self, &connection).await?;
-            connection.is_known();
+            connection.set_known();
         }
         Ok(connection)
     }

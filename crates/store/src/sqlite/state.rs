@@ -1,4 +1,4 @@
-//! The row that there is once: locked last in every transaction that changes it.
+//! The row that there is once: the number of the feed, everyone's epoch, and whether the database has moved.
 
 use std::time::Duration;
 

@@ -236,13 +236,13 @@ impl Thread {
     }
 
     fn write(&mut self, jobs: Vec<Box<dyn Job>>) {
-        self.drain(jobs);
+        self.commit(jobs);
         if let Some(log) = &mut self.log {
             log.tend(&self.connection);
         }
     }
 
-    fn drain(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         if jobs.is_empty() {
             return;
         }
@@ -276,7 +276,8 @@ impl Thread {
 
     fn transact(&self, jobs: &mut [Box<dyn Job>]) -> StoreResult<Done> {
         execute(&self.connection, "BEGIN IMMEDIATE", [])?;
-        // Nobody can mark it from here on. Not even a refusal may come from a database that others have gone on without.
+        // No transfer can mark the database as moved from here on, and of one that is marked this fails. Not even a refusal may come from a
+        // database that others have gone on without.
         let longest_access_lifetime = state::longest_access_lifetime(&self.connection)?;
         let mut done = Done::default();
         for job in jobs.iter_mut() {
