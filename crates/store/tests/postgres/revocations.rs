@@ -58,18 +58,20 @@ async fn the_end_of_a_session_is_told_for_as_long_as_a_token_lives_that_was_issu
         clock.store(world.now().get() + 1000, Ordering::SeqCst);
         let ending = alive.len() - 20..alive.len();
         let mut ends = JoinSet::new();
-        for signed_in in &alive[ending.clone()] {
+        // Some before the refreshes, some meanwhile and some after them, so that they meet however fast the machine is.
+        for (nth, signed_in) in (0..).zip(&alive[ending.clone()]) {
             let ended = Ended { account: alice.id, session: signed_in.session, reason: EndReason::SignedOut };
             let store = Arc::clone(&later);
-            ends.spawn(async move { store.end_session(ended, STRANGER).await.unwrap() });
+            ends.spawn(async move {
+                sleep(Duration::from_millis(nth * 2)).await;
+                store.end_session(ended, STRANGER).await.unwrap()
+            });
         }
-        // So that they meet, whichever takes longer.
-        let head_start = Duration::from_millis(alive.len() as u64 / 10);
         let mut refreshing = JoinSet::new();
         for (at, signed_in) in alive.iter().enumerate() {
             let (store, rotate) = (world.store(), world.presentation(&signed_in.token));
             refreshing.spawn(async move {
-                sleep(head_start).await;
+                sleep(Duration::from_millis(3)).await;
                 (at, rotated(&*store, rotate).await.unwrap())
             });
         }
