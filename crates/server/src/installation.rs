@@ -55,8 +55,9 @@ pub enum OpenError {
     #[error(transparent)]
     Settings(#[from] WrongSettings),
     /// The database could not be opened.
+    // Its text is all of it: whoever prints the sources too would print the second part twice.
     #[error("{0}: {1}")]
-    Database(Database, #[source] StoreError),
+    Database(Database, StoreError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
