@@ -1,10 +1,9 @@
 //! What is remembered: the only SQL of Countersign.
 //!
 //! [`Store`] is a set of atomic domain verbs. A verb takes everything it needs to know, reads the rows it decides over, asks
-//! the core, writes the state and its events in one transaction, which commits only if those rows are still as they were read, and answers
-//! with a value. There is no method that
-//! reads a row for somebody else to write back. A back-end is a folder here (`sqlite`) and passes the suite in
-//! `tests/conformance`.
+//! the core, writes the state and its events in one transaction, which changes no row that is not as it was read any more, and answers with
+//! a value. There is no method that reads a row for somebody else to write back. A back-end is a folder here (`sqlite`, `postgres`) and
+//! passes the suite in `tests/conformance`.
 
 pub mod clock;
 mod committing;

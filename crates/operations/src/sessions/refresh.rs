@@ -120,7 +120,7 @@ async fn rotate(
     let answer = operations.store.rotate(rotate, origin).await?.meanwhile(answer).await?;
     if let Err(RefreshError::Replayed(replay)) = &answer {
         // Once for a session, however often a token of it comes again.
-        tracing::warn!(replay = replay.as_str(), "a refresh token was used twice: its session has ended");
+        tracing::warn!(replay = replay.as_str(), "a refresh token was replayed: its session has ended");
         operations.feed.catch_up(&*operations.store).await?;
     }
     answer

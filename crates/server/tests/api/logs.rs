@@ -127,9 +127,9 @@ fn a_replay_is_told_once_and_without_asking_for_more_lines() {
     server.refresh(&next.refresh).refused(400, "refresh_token_replayed");
     server.process.stop();
     let log = until(std::time::Duration::from_secs(5), "the replay is in the log", || {
-        Some(server.process.said()).filter(|log| log.contains("was used twice"))
+        Some(server.process.said()).filter(|log| log.contains("was replayed"))
     });
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("was used twice")).collect();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("was replayed")).collect();
     assert_eq!(told.len(), 1, "{log}");
     assert!(told[0].contains("WARN") && told[0].contains(answer.header("x-request-id").unwrap()), "{}", told[0]);
 }
