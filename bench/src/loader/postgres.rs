@@ -70,7 +70,7 @@ async fn load_over(client: &mut Client, size: u64, over: u64, born: i64) -> anyh
     transaction.batch_execute("SET LOCAL session_replication_role = replica").await?;
     let model = transaction
         .query_one(
-            "SELECT a.id, s.id, f.id, f.generation, f.idle_expires_at, s.expires_at FROM countersign.accounts a \
+            "SELECT a.id, s.id, f.id, f.generation, f.idle_expires_at, f.session_expires_at FROM countersign.accounts a \
              JOIN countersign.sessions s ON s.account = a.id JOIN countersign.families f ON f.session = s.id \
              WHERE a.username = $1",
             &[&MODEL],
@@ -103,11 +103,13 @@ async fn load_over(client: &mut Client, size: u64, over: u64, born: i64) -> anyh
     let hot = [
         ("id", "uuid"),
         ("session", "uuid"),
+        ("account", "uuid"),
+        ("session_expires_at", "bigint"),
         ("current_hash", "bytea"),
         ("previous_hash", "bytea"),
         ("idle_expires_at", "bigint"),
     ];
-    let cold = [("id", "uuid"), ("account", "uuid"), ("expires_at", "bigint")];
+    let cold = [("id", "uuid"), ("account", "uuid")];
     let sessions = Copying::new(&transaction, "sessions", model.get(1), &cold).await?;
     let families = Copying::new(&transaction, "families", model.get(2), &hot).await?;
     let crowd = Sessions { sessions, families, numbers, size };
@@ -147,8 +149,8 @@ impl Sessions {
             let current: Vec<Vec<u8>> = each().map(|number| self.numbers.current_hash(number).to_vec()).collect();
             let previous: Vec<Vec<u8>> = each().map(|number| self.numbers.previous_hash(number).to_vec()).collect();
             let [idle, end] = [idle_expires_at, expires_at].map(|time| vec![time; ids.len()]);
-            self.sessions.copy(transaction, &[&ids, &owners, &end]).await?;
-            self.families.copy(transaction, &[&families, &ids, &current, &previous, &idle]).await?;
+            self.sessions.copy(transaction, &[&ids, &owners]).await?;
+            self.families.copy(transaction, &[&families, &ids, &owners, &end, &current, &previous, &idle]).await?;
         }
         Ok(())
     }

@@ -95,26 +95,26 @@ pub(super) fn load(path: &Path, size: u64, over: u64, born: i64) -> anyhow::Resu
     // The latter are everybody's second sessions, from the first account on again.
     let (living, dead) = (over..over + size, 0..over);
     let long_ago = Value::Integer(born - LONG_OVER_MILLIS);
-    session.copy(&transaction, dead.clone(), ["id", "account", "expires_at"], |number| {
-        [blob(numbers.session(number)), blob(numbers.account(number % size)), long_ago.clone()]
-    })?;
-    let hot = ["id", "session", "current_hash", "previous_hash", "idle_expires_at"];
-    let idle = family.value("idle_expires_at")?;
-    let row = |number: u64, owner: u64, idle: &Value| {
+    let cold = ["id", "account"];
+    let described = |number: u64, owner: u64| [blob(numbers.session(number)), blob(numbers.account(owner))];
+    session.copy(&transaction, dead.clone(), cold, |number| described(number, number % size))?;
+    let hot = ["id", "session", "account", "session_expires_at", "current_hash", "previous_hash", "idle_expires_at"];
+    let (end, idle) = (family.value("session_expires_at")?, family.value("idle_expires_at")?);
+    let row = |number: u64, owner: u64, [end, idle]: [&Value; 2]| {
         [
             blob(numbers.family(number)),
-            blob(numbers.session(owner)),
+            blob(numbers.session(number)),
+            blob(numbers.account(owner)),
+            end.clone(),
             Value::Blob(numbers.current_hash(number).to_vec()),
             Value::Blob(numbers.previous_hash(number).to_vec()),
             idle.clone(),
         ]
     };
-    family.copy(&transaction, dead, hot, |number| row(number, number, &long_ago))?;
+    family.copy(&transaction, dead, hot, |number| row(number, number % size, [&long_ago; 2]))?;
     let dead_bytes = bytes(&transaction)? - before;
-    session.copy(&transaction, living.clone(), ["id", "account"], |number| {
-        [blob(numbers.session(number)), blob(numbers.account(number - over))]
-    })?;
-    family.copy(&transaction, living, hot, |number| row(number, number, idle))?;
+    session.copy(&transaction, living.clone(), cold, |number| described(number, number - over))?;
+    family.copy(&transaction, living, hot, |number| row(number, number - over, [end, idle]))?;
     let after = bytes(&transaction)?;
     transaction.commit()?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;

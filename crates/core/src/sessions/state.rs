@@ -19,8 +19,7 @@ pub struct Family {
     pub current: TokenHash,
     /// What the last rotation left; `None` until the first.
     pub last: Option<LastRotation>,
-    /// When the idle lifetime ends unless a rotation extends it; never after the session's own end, and on some stores at the
-    /// latest when the session was ended.
+    /// When the idle lifetime ends unless a rotation extends it; never after the session's own end.
     pub idle_expires_at: Millis,
     /// When the newest access token of the session expires.
     pub access_expires_at: Millis,
@@ -45,7 +44,7 @@ pub struct LastRotation {
     pub rotated_at: Millis,
 }
 
-/// The cold row of a session.
+/// What decides over a session beside its tokens: it never changes but for the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Its id: `sid`.

@@ -72,9 +72,9 @@ async fn taken(writing: &Writing, new: &NewAccount) -> Outcome<Registered> {
 /// held, so that it stays so until the account is there.
 async fn is_administrators(writing: &Writing, session: SessionId) -> Outcome<bool> {
     let sql = "SELECT a.id FROM countersign.accounts a \
-               WHERE a.id = (SELECT account FROM countersign.sessions WHERE id = $1) FOR SHARE";
+               WHERE a.id = (SELECT account FROM countersign.families WHERE session = $1) FOR SHARE";
     writing.rows(sql, params![session.as_uuid()]).await?;
-    let sql = "SELECT id FROM countersign.sessions WHERE id = $1 FOR SHARE";
+    let sql = "SELECT id FROM countersign.families WHERE session = $1 FOR SHARE";
     writing.rows(sql, params![session.as_uuid()]).await?;
     let found = sessions::session_account_held(writing, session).await?;
     Ok(found.is_ok_and(|found| found.account.roles.contains(Role::ADMIN)))

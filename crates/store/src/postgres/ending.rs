@@ -7,6 +7,7 @@ use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::sessions::state::{EndReason, alive};
 use countersign_core::time::Millis;
 
+use crate::error::StoreError;
 use crate::postgres::events::Record;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{all, params, session_columns, standing_columns};
@@ -25,10 +26,11 @@ pub(super) async fn end_one(writing: &Writing, ended: Ended, origin: Origin) -> 
     end_with(writing, ended.account, ended.session, ended.reason, record).await.map(Some)
 }
 
-/// The sessions of an account that nothing has ended, held with their families; whether they were used lately does not matter,
+/// The sessions of an account that nothing has ended, and they are held; whether they were used lately does not matter,
 /// since their access tokens may still live. The account must be held: no session can begin meanwhile.
 pub(super) async fn hold_alive_of(writing: &Writing, account: AccountId) -> Outcome<Vec<SessionId>> {
-    let sql = "SELECT id FROM countersign.sessions WHERE account = $1 AND ended_at IS NULL ORDER BY id";
+    let sql = "SELECT f.session FROM countersign.sessions s JOIN countersign.families f ON f.session = s.id \
+               WHERE s.account = $1 AND f.ended_at IS NULL";
     let sessions = all(&writing.rows(sql, params![account.as_uuid()]).await?, |columns| columns.session_id())?;
     hold_alive(writing, sessions, account).await
 }
@@ -45,15 +47,13 @@ pub(super) async fn hold_alive(
     let ids: Vec<_> = sessions.iter().map(SessionId::as_uuid).collect();
     let sql = "SELECT id FROM countersign.families WHERE session = ANY($1) ORDER BY id FOR NO KEY UPDATE";
     writing.rows(sql, params![ids]).await?;
-    let sql = "SELECT id FROM countersign.sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-    writing.rows(sql, params![ids]).await?;
     let sql = concat!(
         "SELECT ",
         session_columns!(),
         ", ",
         standing_columns!(),
-        " FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g \
-         WHERE s.id = ANY($1) AND s.account = $2 ORDER BY s.id"
+        " FROM countersign.families f JOIN countersign.accounts a ON a.id = f.account CROSS JOIN countersign.auth_state g \
+         WHERE f.session = ANY($1) AND f.account = $2 ORDER BY f.session"
     );
     let rows = writing.rows(sql, params![ids, account.as_uuid()]).await?;
     let found = all(&rows, |columns| Ok((columns.session()?, columns.standing()?)))?;
@@ -100,17 +100,19 @@ pub(super) async fn end_with(
     record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at).await
 }
 
-/// Marks sessions as ended and their families, which must be held, as idle since then; when the newest access token of each expires.
+/// Marks sessions as ended, which must be alive and held; when the newest access token of each expires.
 async fn close(writing: &Writing, sessions: &[SessionId], reason: EndReason) -> Outcome<HashMap<SessionId, Millis>> {
     let ids: Vec<_> = sessions.iter().map(SessionId::as_uuid).collect();
-    let count = ids.len() as u64;
-    // A rotation that read the family before, and writes it afterwards, sees that it is no longer the same.
-    let sql = "WITH marked AS (UPDATE countersign.families SET idle_expires_at = least(idle_expires_at - 1, $2) WHERE session = ANY($1) \
-               RETURNING session, access_expires_at) SELECT session, max(access_expires_at) FROM marked GROUP BY session";
+    // A rotation that read the family before, and writes it afterwards, sees that it has ended.
+    let sql = "UPDATE countersign.families SET ended_at = $2, end_reason = $3 WHERE session = ANY($1) AND ended_at IS NULL \
+               RETURNING session, access_expires_at";
     writing.counts();
-    let marked = writing.rows(sql, params![ids, writing.now.get()]).await?;
-    let expiries = all(&marked, |columns| Ok((columns.session_id()?, columns.millis()?)))?;
-    let sql = "UPDATE countersign.sessions SET ended_at = $2, end_reason = $3 WHERE id = ANY($1) AND ended_at IS NULL";
-    writing.execute_on(count, sql, params![ids, writing.now.get(), reason.as_str()]).await?;
-    Ok(expiries.into_iter().collect())
+    let marked = writing.rows(sql, params![ids, writing.now.get(), reason.as_str()]).await?;
+    let expiries: HashMap<_, _> =
+        all(&marked, |columns| Ok((columns.session_id()?, columns.millis()?)))?.into_iter().collect();
+    if expiries.len() != sessions.len() {
+        let what = format!("{} sessions were to end and {} did", sessions.len(), expiries.len());
+        return Err(StoreError::Internal(what).into());
+    }
+    Ok(expiries)
 }

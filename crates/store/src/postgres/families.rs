@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use countersign_core::ids::{FamilyId, Incarnation, SessionId};
+use countersign_core::ids::{ClientId, FamilyId, Incarnation};
 use countersign_core::sessions::recent::Mark;
-use countersign_core::sessions::state::Family;
-use countersign_core::time::Millis;
+use countersign_core::sessions::state::{Family, Session};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -20,16 +19,16 @@ use crate::postgres::writing::Writing;
 macro_rules! update {
     ($which:literal, $with:literal) => {
         concat!(
-            "UPDATE countersign.families f SET generation = ($5)[u.nth], current_hash = ($6)[u.nth], \
-             previous_hash = ($7)[u.nth], nonce = ($8)[u.nth], retry_hash = ($9)[u.nth], rotated_at = ($10)[u.nth], \
-             idle_expires_at = ($11)[u.nth], access_expires_at = ($12)[u.nth], reissues = ($13)[u.nth], \
-             reissue_streak = ($14)[u.nth], older_generation = ($15)[u.nth], older_at = ($16)[u.nth], \
-             newer_generation = ($17)[u.nth], newer_at = ($18)[u.nth] FROM ",
+            "UPDATE countersign.families f SET generation = ($4)[u.nth], current_hash = ($5)[u.nth], \
+             previous_hash = ($6)[u.nth], nonce = ($7)[u.nth], retry_hash = ($8)[u.nth], rotated_at = ($9)[u.nth], \
+             idle_expires_at = ($10)[u.nth], access_expires_at = ($11)[u.nth], reissues = ($12)[u.nth], \
+             reissue_streak = ($13)[u.nth], older_generation = ($14)[u.nth], older_at = ($15)[u.nth], \
+             newer_generation = ($16)[u.nth], newer_at = ($17)[u.nth] FROM ",
             $which,
             " AS u (id, nth)",
             $with,
             " WHERE f.id = ANY($1) AND f.id = u.id AND f.generation = ($2)[u.nth] AND f.reissues = ($3)[u.nth] \
-             AND f.idle_expires_at = ($4)[u.nth]"
+             AND f.ended_at IS NULL"
         )
     };
 }
@@ -40,8 +39,8 @@ const UPDATE: &str = update!("unnest($1) WITH ORDINALITY", "");
 macro_rules! count_and_update {
     ($which:literal) => {
         concat!(
-            "WITH counted AS (INSERT INTO countersign.lanes (node, lane, commit_seq) SELECT $19, $20, 1 \
-             FROM countersign.auth_state WHERE incarnation = $21 AND moved_to IS NULL AND arriving IS NULL \
+            "WITH counted AS (INSERT INTO countersign.lanes (node, lane, commit_seq) SELECT $18, $19, 1 \
+             FROM countersign.auth_state WHERE incarnation = $20 AND moved_to IS NULL AND arriving IS NULL \
              ON CONFLICT (node, lane) DO UPDATE SET commit_seq = lanes.commit_seq + 1 RETURNING commit_seq) ",
             update!($which, ", counted"),
             " RETURNING counted.commit_seq, u.nth"
@@ -55,9 +54,8 @@ const COUNT_AND_UPDATE_WHAT_IS_FREE: &str = count_and_update!(
      (SELECT 1 FROM countersign.families l WHERE l.id = w.id FOR NO KEY UPDATE SKIP LOCKED) AS free)"
 );
 /// The types of what they are given, in its order; the first one is given no lane.
-const UPDATED: [Type; 21] = [
+const UPDATED: [Type; 20] = [
     Type::UUID_ARRAY,
-    Type::INT8_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
@@ -78,16 +76,21 @@ const UPDATED: [Type; 21] = [
     Type::INT8,
     Type::UUID,
 ];
-const OF_FAMILIES: usize = 18;
+const OF_FAMILIES: usize = 17;
 
-/// Writes the family of a session that begins.
-pub(super) async fn insert(writing: &Writing, session: SessionId, family: &Family) -> Outcome<()> {
-    let sql = "INSERT INTO countersign.families (id, session, client, generation, current_hash, idle_expires_at, \
-               access_expires_at, reissues, reissue_streak) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)";
+/// Writes the family of a session that begins, with what a refresh has to know of that.
+pub(super) async fn insert(writing: &Writing, session: &Session, family: &Family) -> Outcome<()> {
+    let sql = "INSERT INTO countersign.families (id, session, account, born_global, born_session, session_expires_at, \
+               client, generation, current_hash, idle_expires_at, access_expires_at, reissues, reissue_streak) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0)";
     let parameters = params![
         family.id.as_uuid(),
-        session.as_uuid(),
-        family.client.as_str(),
+        session.id.as_uuid(),
+        session.account.as_uuid(),
+        session.born.global.get(),
+        session.born.session.get(),
+        session.expires_at.get(),
+        other_client(&family.client),
         i64::from(family.generation),
         family.current.as_bytes().as_slice(),
         family.idle_expires_at.get(),
@@ -97,17 +100,16 @@ pub(super) async fn insert(writing: &Writing, session: SessionId, family: &Famil
     Ok(())
 }
 
-/// What tells one state of a family from the next: every rotation, every reissue and the end of its session change it.
+/// What tells one state of a living family from the next: every rotation and every reissue change it.
 #[derive(Clone, Copy)]
 pub(super) struct Version {
     generation: u32,
     reissues: u32,
-    idle_expires_at: Millis,
 }
 
 impl Version {
     pub(super) fn of(family: &Family) -> Self {
-        Self { generation: family.generation, reissues: family.reissues, idle_expires_at: family.idle_expires_at }
+        Self { generation: family.generation, reissues: family.reissues }
     }
 }
 
@@ -151,7 +153,6 @@ pub(super) struct Written {
 struct Versions {
     generation: Vec<i64>,
     reissues: Vec<i64>,
-    idle_expires_at: Vec<i64>,
 }
 
 #[derive(Default)]
@@ -173,7 +174,6 @@ impl Advance {
         self.ids.push(family.id.as_uuid());
         self.seen.generation.push(i64::from(seen.generation));
         self.seen.reissues.push(i64::from(seen.reissues));
-        self.seen.idle_expires_at.push(seen.idle_expires_at.get());
         self.generation.push(i64::from(family.generation));
         self.current_hash.push(family.current.as_bytes().to_vec());
         self.previous_hash.push(last.map(|last| last.previous.as_bytes().to_vec()));
@@ -234,7 +234,6 @@ impl Advance {
             self.ids,
             self.seen.generation,
             self.seen.reissues,
-            self.seen.idle_expires_at,
             self.generation,
             self.current_hash,
             self.previous_hash,
@@ -252,4 +251,9 @@ impl Advance {
         ];
         parameters.to_vec()
     }
+}
+
+/// The client as it is stored.
+fn other_client(client: &ClientId) -> Option<&str> {
+    (*client != ClientId::first_party()).then(|| client.as_str())
 }

@@ -24,8 +24,8 @@ macro_rules! rotation_sql {
             subject_columns!(),
             ", ",
             standing_columns!(),
-            " FROM countersign.families f JOIN countersign.sessions s ON s.id = f.session \
-             JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g WHERE ",
+            " FROM countersign.families f JOIN countersign.accounts a ON a.id = f.account \
+             CROSS JOIN countersign.auth_state g WHERE ",
             $which
         )
     };

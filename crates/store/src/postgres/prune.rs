@@ -49,17 +49,17 @@ async fn look(base: &Base, connection: &Connection, sweep: Sweep) -> Outcome<Can
         session_columns!(),
         ", ",
         standing_columns!(),
-        ", a.disabled_at, (SELECT max(greatest(f.idle_expires_at, f.access_expires_at)) FROM countersign.families f \
-         WHERE f.session = s.id) FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account \
-         CROSS JOIN countersign.auth_state g WHERE s.id > $1 ORDER BY s.id LIMIT $2"
+        ", a.disabled_at, greatest(f.idle_expires_at, f.access_expires_at) FROM countersign.families f \
+         JOIN countersign.accounts a ON a.id = f.account CROSS JOIN countersign.auth_state g \
+         WHERE f.session > $1 ORDER BY f.session LIMIT $2"
     );
     let after = sweep.after.map_or(Uuid::nil(), |after| after.as_uuid());
     let rows = connection.rows(sql, params![after, i64::from(sweep.limit)]).await?;
     let found = all(&rows, |columns| {
         let now = base.settle(columns.millis()?);
         let (session, standing) = (columns.session()?, columns.standing()?);
-        let (disabled_at, idle_at) = (columns.maybe_millis()?, columns.maybe_millis()?);
-        let dead_since = dead_since(&session, &standing, disabled_at, idle_at.unwrap_or(session.expires_at));
+        let (disabled_at, idle_at) = (columns.maybe_millis()?, columns.millis()?);
+        let dead_since = dead_since(&session, &standing, disabled_at, idle_at);
         Ok((session.id, dead_since <= now - sweep.keep_sessions))
     })?;
     let full = found.len() >= sweep.limit as usize;
@@ -68,15 +68,12 @@ async fn look(base: &Base, connection: &Connection, sweep: Sweep) -> Outcome<Can
     Ok(Candidates { sessions, next })
 }
 
-/// Holds sessions with their families, in the order in which everybody does. What somebody has, such as a client that presents a token of
-/// a session that is long dead, is left for the next sweep: nobody waits for whom, and no client can stop this.
+/// Holds families, in the order in which everybody does; the sessions of those that are held. What somebody has, such as a client that presents a
+/// token of a session that is long dead, is left for the next sweep: nobody waits for whom, and no client can stop this.
 async fn hold(writing: &Writing, candidates: &Candidates) -> Outcome<Vec<Uuid>> {
     let ids: Vec<Uuid> = candidates.sessions.iter().map(SessionId::as_uuid).collect();
-    let sql = "SELECT id FROM countersign.families WHERE session = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED";
-    let families = all(&writing.rows(sql, params![ids]).await?, |columns| columns.value::<Uuid>())?;
-    let sql = "SELECT s.id FROM countersign.sessions s WHERE s.id = ANY($1) AND NOT EXISTS (SELECT 1 FROM countersign.families f \
-               WHERE f.session = s.id AND f.id <> ALL($2)) ORDER BY s.id FOR UPDATE OF s SKIP LOCKED";
-    all(&writing.rows(sql, params![ids, families]).await?, |columns| columns.value())
+    let sql = "SELECT session FROM countersign.families WHERE session = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED";
+    all(&writing.rows(sql, params![ids]).await?, |columns| columns.value())
 }
 
 async fn remove(writing: &Writing, candidates: &Candidates, sweep: Sweep) -> Outcome<Pruned> {

@@ -16,24 +16,20 @@ use crate::verbs::{FeedPosition, NewReader, Outstanding, REVOCATION_MARGIN, Read
 /// The most revocations that one query gives.
 const PAGE: u32 = 10_000;
 
-/// True of a session `s` that was neither ended nor at its end at the given time.
-macro_rules! unexpired {
-    ($at:literal) => {
+/// How many sessions were neither ended nor at their end at the given time, and when the newest access token of them expires, of families
+/// named `f`.
+macro_rules! count_unexpired {
+    ($from:literal, $at:literal) => {
         concat!(
-            "(s.ended_at IS NULL OR s.ended_at > ",
+            "SELECT count(*), max(f.access_expires_at) FROM countersign.families f ",
+            $from,
+            " AND (f.ended_at IS NULL OR f.ended_at > ",
             $at,
-            ") AND s.expires_at > ",
+            ") AND f.session_expires_at > ",
             $at,
-            " AND EXISTS (SELECT 1 FROM countersign.families f WHERE f.session = s.id AND f.idle_expires_at > ",
-            $at,
-            ")"
+            " AND f.idle_expires_at > ",
+            $at
         )
-    };
-}
-/// When the newest access token of the sessions in `ended` expires.
-macro_rules! newest_access_expiry {
-    () => {
-        "(SELECT max(f.access_expires_at) FROM countersign.families f JOIN ended ON ended.id = f.session) FROM ended"
     };
 }
 
@@ -62,23 +58,19 @@ pub(super) async fn count_ended(connection: &Connection, receipt: &Receipt) -> O
     let (before, since, at) = (receipt.before.get(), receipt.since.get(), receipt.at.get());
     let rows = match receipt.scope {
         ReceiptScope::Account(id) => {
-            let sql = concat!(
-                "WITH ended AS (SELECT s.id FROM countersign.sessions s WHERE s.account = $1 AND s.born_session >= $2 ",
-                "AND s.born_session < $3 AND s.born_global >= $4 AND ",
-                unexpired!("$5"),
-                ") SELECT count(*), ",
-                newest_access_expiry!()
+            let sql = count_unexpired!(
+                "JOIN countersign.sessions s ON s.id = f.session WHERE s.account = $1 AND f.born_session >= $2 \
+                 AND f.born_session < $3 AND f.born_global >= $4",
+                "$5"
             );
             let global = receipt.position.global_epoch.get();
             connection.rows(sql, params![id.as_uuid(), before, since, global, at]).await?
         }
         ReceiptScope::Everyone => {
-            let sql = concat!(
-                "WITH ended AS (SELECT s.id FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account ",
-                "WHERE s.born_global >= $1 AND s.born_global < $2 AND s.born_session >= a.session_epoch AND ",
-                unexpired!("$3"),
-                ") SELECT count(*), ",
-                newest_access_expiry!()
+            let sql = count_unexpired!(
+                "JOIN countersign.accounts a ON a.id = f.account WHERE f.born_global >= $1 AND f.born_global < $2 \
+                 AND f.born_session >= a.session_epoch",
+                "$3"
             );
             connection.rows(sql, params![before, since, at]).await?
         }

@@ -44,10 +44,10 @@ macro_rules! subject_columns {
         "a.id, a.username, a.roles, a.claims_version"
     };
 }
-/// The columns of [`Columns::session`], of a table named `s`.
+/// The columns of [`Columns::session`], of families named `f`.
 macro_rules! session_columns {
     () => {
-        "s.id, s.account, s.expires_at, s.ended_at, s.end_reason, s.born_global, s.born_session"
+        "f.session, f.account, f.session_expires_at, f.ended_at, f.end_reason, f.born_global, f.born_session"
     };
 }
 /// The columns of [`Columns::family`], of a table named `f`.
@@ -250,11 +250,9 @@ impl<'r> Columns<'r> {
 
     /// See `family_columns`.
     pub(super) fn family(&mut self) -> Outcome<Family> {
-        let id = FamilyId::new(self.value()?);
-        let client: &str = self.value()?;
         Ok(Family {
-            id,
-            client: ClientId::parse(client).ok_or_else(|| corrupt("a client id is unreadable"))?,
+            id: FamilyId::new(self.value()?),
+            client: self.client()?,
             generation: self.small()?,
             current: TokenHash::from_bytes(self.bytes()?),
             last: self.last_rotation()?,
@@ -264,6 +262,14 @@ impl<'r> Columns<'r> {
             reissue_streak: self.small()?,
             recent: Recent { older: self.mark()?, newer: self.mark()? },
         })
+    }
+
+    /// NULL: the first party.
+    fn client(&mut self) -> Outcome<ClientId> {
+        let Some(client) = self.value::<Option<&str>>()? else {
+            return Ok(ClientId::first_party());
+        };
+        Ok(ClientId::parse(client).ok_or_else(|| corrupt("a client id is unreadable"))?)
     }
 
     fn last_rotation(&mut self) -> Outcome<Option<LastRotation>> {

@@ -27,11 +27,10 @@ use crate::verbs::{AccessDenied, Begin, Begun, FeedPosition, Granted, ListedSess
 /// The most sessions that one query gives.
 const PAGE: u32 = 1000;
 
-/// The columns of [`used`], of a table named `s`.
+/// The columns of [`used`], of sessions named `s` and families named `f`.
 macro_rules! use_columns {
     () => {
-        "s.created_at, (SELECT max(f.rotated_at) FROM countersign.families f WHERE f.session = s.id), \
-         (SELECT max(f.idle_expires_at) FROM countersign.families f WHERE f.session = s.id)"
+        "s.created_at, f.rotated_at, f.idle_expires_at"
     };
 }
 
@@ -65,7 +64,7 @@ pub(super) async fn begin(writing: &Writing, begin: &Begin, origin: Origin) -> O
     };
     insert(writing, &session, begin).await?;
     let family = rotation::begin(&begin.token, begin.client.clone(), &session, &begin.lifetimes, now);
-    families::insert(writing, session.id, &family).await?;
+    families::insert(writing, &session, &family).await?;
     if let Some(stronger) = &begin.rehashed {
         stored.rehash(writing, begin.account, &begin.verified, stronger).await?;
     }
@@ -88,17 +87,13 @@ pub(super) async fn begin(writing: &Writing, begin: &Begin, origin: Origin) -> O
 }
 
 async fn insert(writing: &Writing, session: &Session, begin: &Begin) -> Outcome<()> {
-    let sql = "INSERT INTO countersign.sessions (id, account, born_global, born_session, device, address, created_at, \
-               expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let sql = "INSERT INTO countersign.sessions (id, account, device, address, created_at) VALUES ($1, $2, $3, $4, $5)";
     let parameters = params![
         session.id.as_uuid(),
         session.account.as_uuid(),
-        session.born.global.get(),
-        session.born.session.get(),
         begin.device,
         address_bytes(begin.address),
         writing.now.get(),
-        session.expires_at.get(),
     ];
     writing.execute(sql, parameters).await?;
     Ok(())
@@ -119,8 +114,8 @@ async fn find_account(writing: &Writing, id: AccountId, limit: Option<NonZeroU32
         account_columns!(),
         ", ",
         standing_columns!(),
-        ", (SELECT count(*) FROM (SELECT 1 FROM countersign.sessions s WHERE s.account = $1 AND s.ended_at IS NULL \
-         AND s.born_session >= a.session_epoch AND s.born_global >= g.global_epoch \
+        ", (SELECT count(*) FROM (SELECT 1 FROM countersign.sessions s JOIN countersign.families f ON f.session = s.id WHERE s.account = $1 \
+         AND f.ended_at IS NULL AND f.born_session >= a.session_epoch AND f.born_global >= g.global_epoch \
          ORDER BY s.created_at DESC LIMIT $2) unended) \
          FROM countersign.accounts a CROSS JOIN countersign.auth_state g WHERE a.id = $1"
     );
@@ -144,8 +139,8 @@ async fn make_room(
         session_columns!(),
         ", ",
         use_columns!(),
-        " FROM countersign.sessions s WHERE s.account = $1 AND s.ended_at IS NULL \
-         AND s.born_session >= $2 AND s.born_global >= $3"
+        " FROM countersign.sessions s JOIN countersign.families f ON f.session = s.id WHERE s.account = $1 AND f.ended_at IS NULL \
+         AND f.born_session >= $2 AND f.born_global >= $3"
     );
     let epochs = standing.epochs;
     let parameters = params![account.as_uuid(), epochs.session.get(), epochs.global.get()];
@@ -162,8 +157,7 @@ async fn make_room(
 fn used(columns: &mut Columns<'_>, session: Session) -> Outcome<(Used, Millis)> {
     let created_at = columns.millis()?;
     let last_used_at = columns.maybe_millis()?.unwrap_or(created_at);
-    let idle_expires_at = columns.maybe_millis()?.unwrap_or(created_at);
-    Ok((Used { session, last_used_at, idle_expires_at }, created_at))
+    Ok((Used { session, last_used_at, idle_expires_at: columns.millis()? }, created_at))
 }
 
 /// Asked at every request, so it also tells when the database has lost something or has moved.
@@ -220,8 +214,8 @@ async fn find(connection: &Connection, id: SessionId) -> Outcome<Option<FoundSes
         standing_columns!(),
         ", ",
         account_columns!(),
-        " FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g \
-         WHERE s.id = $1"
+        " FROM countersign.families f JOIN countersign.accounts a ON a.id = f.account CROSS JOIN countersign.auth_state g \
+         WHERE f.session = $1"
     );
     first(&connection.rows(sql, params![id.as_uuid()]).await?, |columns| {
         Ok(FoundSession {
@@ -250,8 +244,8 @@ pub(super) async fn list(
         standing_columns!(),
         ", s.device, s.address, ",
         use_columns!(),
-        " FROM countersign.sessions s JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g \
-         WHERE s.account = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT $2"
+        " FROM countersign.sessions s JOIN countersign.families f ON f.session = s.id \
+         JOIN countersign.accounts a ON a.id = s.account CROSS JOIN countersign.auth_state g WHERE s.account = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT $2"
     );
     let rows = connection.rows(sql, params![account.as_uuid(), i64::from(limit.min(PAGE))]).await?;
     all(&rows, |columns| {

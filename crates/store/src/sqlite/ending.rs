@@ -7,8 +7,9 @@ use countersign_core::time::Millis;
 use rusqlite::params;
 
 use crate::StoreResult;
+use crate::error::StoreError;
 use crate::sqlite::events::Record;
-use crate::sqlite::rows::{execute_on_one, many, one, session_columns, standing_columns};
+use crate::sqlite::rows::{many, one, session_columns, standing_columns};
 use crate::sqlite::writer::Writing;
 use crate::verbs::{Ended, FeedPosition, has_to_be_told};
 
@@ -37,15 +38,15 @@ fn alive_among(writing: &Writing<'_>, account: AccountId, only: Option<SessionId
             session_columns!(),
             ", ",
             standing_columns!(),
-            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.id = ?2 AND s.account = ?1"
+            " FROM families f JOIN accounts a ON a.id = f.account, auth_state g WHERE f.session = ?2 AND f.account = ?1"
         ),
         None => concat!(
             "SELECT ",
             session_columns!(),
             ", ",
             standing_columns!(),
-            " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 AND ?2 IS NULL \
-             ORDER BY s.id"
+            " FROM sessions s JOIN families f ON f.session = s.id JOIN accounts a ON a.id = s.account, auth_state g \
+             WHERE s.account = ?1 AND ?2 IS NULL ORDER BY s.id"
         ),
     };
     let parameters = params![account.as_bytes(), only.as_ref().map(SessionId::as_bytes)];
@@ -67,11 +68,10 @@ pub(super) fn end_many(
         let expires_at = close(writing, session, reason)?;
         let record = Record::new(EventKind::SessionEnded, origin);
         let record = record.account(account).session(session).detail(reason.as_str());
-        Ok(match expires_at {
-            Some(expires_at) if has_to_be_told(expires_at, writing.now) => {
-                record.revokes(RevocationScope::Session(session), expires_at)
-            }
-            _ => record,
+        Ok(if has_to_be_told(expires_at, writing.now) {
+            record.revokes(RevocationScope::Session(session), expires_at)
+        } else {
+            record
         })
     };
     sessions.into_iter().map(end).collect()
@@ -85,15 +85,14 @@ pub(super) fn end_with(
     reason: EndReason,
     record: Record,
 ) -> StoreResult<FeedPosition> {
-    let expires_at = close(writing, session, reason)?.unwrap_or(writing.now);
+    let expires_at = close(writing, session, reason)?;
     record.account(account).session(session).publish(writing, RevocationScope::Session(session), expires_at)
 }
 
 /// Marks a session as ended; when its newest access token expires.
-fn close(writing: &Writing<'_>, session: SessionId, reason: EndReason) -> StoreResult<Option<Millis>> {
-    let sql = "SELECT max(access_expires_at) FROM families WHERE session = ?1";
-    let expires_at = one(writing.connection, sql, [session.as_bytes()], |columns| columns.maybe_millis())?.flatten();
-    let sql = "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
-    execute_on_one(writing.connection, sql, params![session.as_bytes(), writing.now.get(), reason.as_str()])?;
-    Ok(expires_at)
+fn close(writing: &Writing<'_>, session: SessionId, reason: EndReason) -> StoreResult<Millis> {
+    let sql = "UPDATE families SET ended_at = ?2, end_reason = ?3 WHERE session = ?1 AND ended_at IS NULL RETURNING access_expires_at";
+    let parameters = params![session.as_bytes(), writing.now.get(), reason.as_str()];
+    let expires_at = one(writing.connection, sql, parameters, |columns| columns.millis())?;
+    expires_at.ok_or_else(|| StoreError::Internal("a session that was alive cannot be ended".to_owned()))
 }

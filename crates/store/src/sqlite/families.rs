@@ -1,22 +1,29 @@
 //! The hot rows: one family each, written as the core left it.
 
-use countersign_core::ids::SessionId;
+use countersign_core::ids::ClientId;
 use countersign_core::sessions::recent::Mark;
-use countersign_core::sessions::state::Family;
+use countersign_core::sessions::state::{Family, Session};
 use rusqlite::{ToSql, named_params, params};
 
 use crate::StoreResult;
 use crate::sqlite::rows::{execute, execute_on_one};
 use crate::sqlite::writer::Writing;
 
-/// Writes the family of a session that begins.
-pub(super) fn insert(writing: &Writing<'_>, session: SessionId, family: &Family) -> StoreResult<()> {
+/// Writes the family of a session that begins, with what a refresh has to know of that.
+pub(super) fn insert(writing: &Writing<'_>, session: &Session, family: &Family) -> StoreResult<()> {
     let sql = "INSERT INTO families (id, generation, current_hash, previous_hash, nonce, retry_hash, rotated_at, \
                idle_expires_at, access_expires_at, reissues, reissue_streak, older_generation, older_at, \
-               newer_generation, newer_at, session, client) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
-    let extra: [&dyn ToSql; 2] = [session.as_bytes(), &family.client.as_str()];
-    with_hot_columns(family, |hot| execute(writing.connection, sql, [hot, &extra].concat().as_slice()))?;
+               newer_generation, newer_at, client, session, account, born_global, born_session, session_expires_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+    let extra: &[&dyn ToSql] = params![
+        other_client(&family.client),
+        session.id.as_bytes(),
+        session.account.as_bytes(),
+        session.born.global.get(),
+        session.born.session.get(),
+        session.expires_at.get(),
+    ];
+    with_hot_columns(family, |hot| execute(writing.connection, sql, [hot, extra].concat().as_slice()))?;
     Ok(())
 }
 
@@ -66,4 +73,9 @@ fn with_hot_columns<T>(family: &Family, run: impl FnOnce(&[&dyn ToSql]) -> T) ->
         generation(newer),
         at(newer),
     ])
+}
+
+/// The client as it is stored.
+fn other_client(client: &ClientId) -> Option<&str> {
+    (*client != ClientId::first_party()).then(|| client.as_str())
 }

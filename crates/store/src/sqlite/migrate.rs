@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("../../migrations/sqlite/0001_initial.sql") },
     Migration { version: 2, name: "throttles", sql: include_str!("../../migrations/sqlite/0002_throttles.sql") },
     Migration { version: 3, name: "transfers", sql: include_str!("../../migrations/sqlite/0003_transfers.sql") },
+    Migration { version: 4, name: "hot_rows", sql: include_str!("../../migrations/sqlite/0004_hot_rows.sql") },
 ];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE migrations (

@@ -32,15 +32,14 @@ pub(super) fn look(connection: &Connection, sweep: Sweep, now: Millis) -> StoreR
         session_columns!(),
         ", ",
         standing_columns!(),
-        ", a.disabled_at, ",
-        "(SELECT max(max(f.idle_expires_at, f.access_expires_at)) FROM families f WHERE f.session = s.id) ",
-        "FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.id > ?1 ORDER BY s.id LIMIT ?2"
+        ", a.disabled_at, max(f.idle_expires_at, f.access_expires_at) FROM families f JOIN accounts a ON a.id = f.account, auth_state g ",
+        "WHERE f.session > ?1 ORDER BY f.session LIMIT ?2"
     );
     let after = sweep.after.as_ref().map_or(&[][..], |after| after.as_bytes());
     let found = many(connection, sql, params![after, sweep.limit], |columns| {
         let (session, standing) = (columns.session()?, columns.standing()?);
-        let (disabled_at, idle_at) = (columns.maybe_millis()?, columns.maybe_millis()?);
-        let dead_since = dead_since(&session, &standing, disabled_at, idle_at.unwrap_or(session.expires_at));
+        let (disabled_at, idle_at) = (columns.maybe_millis()?, columns.millis()?);
+        let dead_since = dead_since(&session, &standing, disabled_at, idle_at);
         Ok((session.id, dead_since))
     })?;
     let full = found.len() >= sweep.limit as usize;

@@ -22,8 +22,7 @@ pub(super) const FIND: &str = concat!(
     standing_columns!(),
     ", ",
     subject_columns!(),
-    " FROM families f JOIN sessions s ON s.id = f.session JOIN accounts a ON a.id = s.account, auth_state g ",
-    "WHERE f.id = ?1"
+    " FROM families f JOIN accounts a ON a.id = f.account, auth_state g WHERE f.id = ?1"
 );
 
 struct Rows {

@@ -39,10 +39,10 @@ macro_rules! subject_columns {
         "a.id, a.username, a.roles, a.claims_version"
     };
 }
-/// The columns of [`Columns::session`], of a table named `s`.
+/// The columns of [`Columns::session`], of families named `f`.
 macro_rules! session_columns {
     () => {
-        "s.id, s.account, s.expires_at, s.ended_at, s.end_reason, s.born_global, s.born_session"
+        "f.session, f.account, f.session_expires_at, f.ended_at, f.end_reason, f.born_global, f.born_session"
     };
 }
 /// The columns of [`Columns::family`], of a table named `f`.
@@ -216,11 +216,9 @@ impl Columns<'_> {
 
     /// See `family_columns`.
     pub(super) fn family(&mut self) -> StoreResult<Family> {
-        let id = FamilyId::from_bytes(self.value()?);
-        let client: String = self.value()?;
         Ok(Family {
-            id,
-            client: ClientId::parse(&client).ok_or_else(|| corrupt("a client id is unreadable"))?,
+            id: FamilyId::from_bytes(self.value()?),
+            client: self.client()?,
             generation: self.value()?,
             current: TokenHash::from_bytes(self.value()?),
             last: self.last_rotation()?,
@@ -230,6 +228,14 @@ impl Columns<'_> {
             reissue_streak: self.value()?,
             recent: Recent { older: self.mark()?, newer: self.mark()? },
         })
+    }
+
+    /// NULL: the first party.
+    fn client(&mut self) -> StoreResult<ClientId> {
+        let Some(client) = self.value::<Option<String>>()? else {
+            return Ok(ClientId::first_party());
+        };
+        ClientId::parse(&client).ok_or_else(|| corrupt("a client id is unreadable"))
     }
 
     fn last_rotation(&mut self) -> StoreResult<Option<LastRotation>> {

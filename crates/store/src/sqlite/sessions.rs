@@ -26,11 +26,10 @@ use crate::verbs::{AccessDenied, Begin, Begun, Granted, ListedSession, SessionAc
 /// The most sessions that one query gives.
 const PAGE: u32 = 1000;
 
-/// The columns of [`used`], of a table named `s`.
+/// The columns of [`used`], of sessions named `s` and families named `f`.
 macro_rules! use_columns {
     () => {
-        "s.created_at, (SELECT max(f.rotated_at) FROM families f WHERE f.session = s.id), \
-         (SELECT max(f.idle_expires_at) FROM families f WHERE f.session = s.id)"
+        "s.created_at, f.rotated_at, f.idle_expires_at"
     };
 }
 
@@ -64,7 +63,7 @@ pub(super) fn begin(writing: &Writing<'_>, begin: &Begin, origin: Origin) -> Sto
     };
     insert(writing, &session, begin)?;
     let family = rotation::begin(&begin.token, begin.client.clone(), &session, &begin.lifetimes, now);
-    families::insert(writing, session.id, &family)?;
+    families::insert(writing, &session, &family)?;
     if let Some(stronger) = &begin.rehashed {
         stored.rehash(writing, begin.account, &begin.verified, stronger)?;
     }
@@ -87,17 +86,13 @@ pub(super) fn begin(writing: &Writing<'_>, begin: &Begin, origin: Origin) -> Sto
 }
 
 fn insert(writing: &Writing<'_>, session: &Session, begin: &Begin) -> StoreResult<()> {
-    let sql = "INSERT INTO sessions (id, account, born_global, born_session, device, address, created_at, expires_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO sessions (id, account, device, address, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let parameters = params![
         session.id.as_bytes(),
         session.account.as_bytes(),
-        session.born.global.get(),
-        session.born.session.get(),
         begin.device,
         address_bytes(begin.address),
         writing.now.get(),
-        session.expires_at.get(),
     ];
     execute(writing.connection, sql, parameters)?;
     Ok(())
@@ -122,8 +117,8 @@ fn find_account(
         account_columns!(),
         ", ",
         standing_columns!(),
-        ", (SELECT count(*) FROM (SELECT 1 FROM sessions s WHERE s.account = ?1 AND s.ended_at IS NULL \
-         AND s.born_session >= a.session_epoch AND s.born_global >= g.global_epoch \
+        ", (SELECT count(*) FROM (SELECT 1 FROM sessions s JOIN families f ON f.session = s.id WHERE s.account = ?1 \
+         AND f.ended_at IS NULL AND f.born_session >= a.session_epoch AND f.born_global >= g.global_epoch \
          ORDER BY s.created_at DESC LIMIT ?2)) FROM accounts a, auth_state g WHERE a.id = ?1"
     );
     one(connection, sql, params![id.as_bytes(), limit.map_or(0, NonZeroU32::get)], |columns| {
@@ -144,7 +139,8 @@ fn make_room(
         session_columns!(),
         ", ",
         use_columns!(),
-        " FROM sessions s WHERE s.account = ?1 AND s.ended_at IS NULL AND s.born_session >= ?2 AND s.born_global >= ?3"
+        " FROM sessions s JOIN families f ON f.session = s.id WHERE s.account = ?1 AND f.ended_at IS NULL \
+         AND f.born_session >= ?2 AND f.born_global >= ?3"
     );
     let epochs = standing.epochs;
     let parameters = params![account.as_bytes(), epochs.session.get(), epochs.global.get()];
@@ -160,8 +156,7 @@ fn make_room(
 fn used(columns: &mut Columns<'_>, session: Session) -> StoreResult<(Used, Millis)> {
     let created_at = columns.millis()?;
     let last_used_at = columns.maybe_millis()?.unwrap_or(created_at);
-    let idle_expires_at = columns.maybe_millis()?.unwrap_or(created_at);
-    Ok((Used { session, last_used_at, idle_expires_at }, created_at))
+    Ok((Used { session, last_used_at, idle_expires_at: columns.millis()? }, created_at))
 }
 
 pub(super) fn session_account(
@@ -176,7 +171,7 @@ pub(super) fn session_account(
         standing_columns!(),
         ", ",
         account_columns!(),
-        " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.id = ?1"
+        " FROM families f JOIN accounts a ON a.id = f.account, auth_state g WHERE f.session = ?1"
     );
     let found = one(connection, sql, [id.as_bytes()], |columns| {
         Ok((columns.session()?, columns.standing()?, columns.account()?))
@@ -201,8 +196,8 @@ pub(super) fn list(
         standing_columns!(),
         ", s.device, s.address, ",
         use_columns!(),
-        " FROM sessions s JOIN accounts a ON a.id = s.account, auth_state g WHERE s.account = ?1 ",
-        "ORDER BY s.created_at DESC, s.id DESC LIMIT ?2"
+        " FROM sessions s JOIN families f ON f.session = s.id JOIN accounts a ON a.id = s.account, auth_state g ",
+        "WHERE s.account = ?1 ORDER BY s.created_at DESC, s.id DESC LIMIT ?2"
     );
     many(connection, sql, params![account.as_bytes(), limit.min(PAGE)], |columns| {
         let (session, standing) = (columns.session()?, columns.standing()?);

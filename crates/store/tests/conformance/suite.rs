@@ -51,6 +51,7 @@ macro_rules! conformance {
                 rotation {
                     rotates_and_adds_no_row,
                     a_retry_gets_the_same_successor,
+                    a_session_belongs_to_its_client,
                     the_window_of_a_retry_ends_by_use_and_by_time,
                     a_retry_key_outlasts_the_overlap,
                     another_retry_key_is_a_replay,

@@ -190,8 +190,7 @@ async fn a_session_that_ends_after_it_was_read_is_not_refreshed() {
         Ok(shown.last().unwrap().clone())
     });
     world.harness.until_somebody_waits_for_a_lock().await;
-    let end = "WITH ended AS (UPDATE countersign.sessions SET ended_at = 1, end_reason = 'signed_out' WHERE id = $1) \
-               UPDATE countersign.families SET idle_expires_at = idle_expires_at - 1 WHERE session = $1";
+    let end = "UPDATE countersign.families SET ended_at = 1, end_reason = 'signed_out' WHERE session = $1";
     holding.execute(end, &[&ending]).await.unwrap();
     holding.commit().await.unwrap();
     let answers = others.join_all().await;

@@ -57,7 +57,7 @@ async fn a_lost_revocation_is_noticed_by_a_node_that_only_read_of_it() {
     world.end(alice.id, signed_in.session).await.unwrap();
     assert_eq!(other.feed_position().await.unwrap().seq, 1);
     let forget = "UPDATE countersign.auth_state SET feed_seq = 0; DELETE FROM countersign.events WHERE feed_seq = 1; \
-                  UPDATE countersign.sessions SET ended_at = NULL, end_reason = NULL";
+                  UPDATE countersign.families SET ended_at = NULL, end_reason = NULL";
     world.harness.sql(forget).await;
 
     assert!(lost(other.session_account(signed_in.session).await), "the session would be alive again");

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_core::sessions::rotation::Refusal;
+use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_store::database::{OpenMode, SchemaVersion};
 use countersign_store::error::SchemaError;
 use countersign_store::postgres::{PostgresStore, schema_version};
+use countersign_store::verbs::RotatedIn;
 use countersign_store::{Clock, Store as _, StoreError};
 use tokio::task::JoinSet;
 
 use crate::postgres_harness::{PostgresHarness, TestDatabase};
-use crate::world::World;
+use crate::world::{World, rotated};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
@@ -37,19 +40,28 @@ async fn of_many_nodes_that_start_at_once_one_makes_the_tables() {
 }
 
 /// Takes back what the newest migration did.
-const AS_IT_WAS_BEFORE: &str = "ALTER TABLE countersign.auth_state DROP COLUMN moved_to, DROP COLUMN moved_by, \
-                                DROP COLUMN moved_for_good, DROP COLUMN arriving, DROP COLUMN arrived; \
-                                DELETE FROM countersign.migrations WHERE version = 3";
+const AS_IT_WAS_BEFORE: &str = "ALTER TABLE countersign.sessions ADD COLUMN born_global bigint, ADD COLUMN born_session bigint, \
+    ADD COLUMN expires_at bigint, ADD COLUMN ended_at bigint, ADD COLUMN end_reason text; \
+    UPDATE countersign.sessions s SET born_global = f.born_global, born_session = f.born_session, \
+    expires_at = f.session_expires_at, ended_at = f.ended_at, end_reason = f.end_reason \
+    FROM countersign.families f WHERE f.session = s.id; \
+    UPDATE countersign.families SET client = 'first-party'; ALTER TABLE countersign.families ALTER COLUMN client SET NOT NULL, \
+    DROP COLUMN account, DROP COLUMN born_global, DROP COLUMN born_session, \
+    DROP COLUMN session_expires_at, DROP COLUMN ended_at, DROP COLUMN end_reason; \
+    DELETE FROM countersign.migrations WHERE version = 4";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
 async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long() {
     let world = World::<PostgresHarness>::new().await;
+    let alice = world.register("alice").await;
+    let (living, ended) = (world.sign_in(alice.id).await, world.sign_in(alice.id).await);
+    world.end(alice.id, ended.session).await.unwrap();
     world.store().close().await.unwrap();
     world.harness.sql(AS_IT_WAS_BEFORE).await;
     let mut dump = world.harness.connect().await;
     let dumping = dump.transaction().await.unwrap();
-    dumping.query("SELECT 1 FROM countersign.auth_state", &[]).await.unwrap();
+    dumping.query("SELECT 1 FROM countersign.families", &[]).await.unwrap();
 
     let beside = async {
         let client = world.harness.connect().await;
@@ -57,18 +69,21 @@ async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long() {
         // More than one attempt at the migration.
         while began.elapsed() < Duration::from_secs(5) {
             let asked = Instant::now();
-            client.query("SELECT 1 FROM countersign.auth_state", &[]).await.unwrap();
+            client.query("SELECT 1 FROM countersign.families", &[]).await.unwrap();
             longest = longest.max(asked.elapsed());
         }
         dumping.rollback().await.unwrap();
         longest
     };
     let (migrated, longest) = tokio::join!(world.harness.start(), beside);
-    migrated.unwrap();
+    let migrated = migrated.unwrap();
     assert!(longest > Duration::from_millis(500), "nobody migrated meanwhile: {longest:?}");
     assert!(longest < Duration::from_millis(1500), "it held up others for {longest:?}");
     let SchemaVersion { applied, known } = schema_version(&world.harness.url()).await.unwrap();
     assert_eq!(applied, known);
+    assert!(matches!(rotated(&migrated, world.presentation(&living.token)).await.unwrap(), RotatedIn::Rotated(..)));
+    let signed_out = Refusal::Dead(Dead::Ended(EndReason::SignedOut));
+    assert_eq!(rotated(&migrated, world.presentation(&ended.token)).await.unwrap(), RotatedIn::Refused(signed_out));
 }
 
 #[tokio::test(flavor = "multi_thread")]

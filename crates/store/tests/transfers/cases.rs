@@ -84,9 +84,9 @@ async fn crowded<const POSTGRES: bool>(world: &World<House<POSTGRES>>) {
     let (session, family) = (draw.replace("KIND", "session"), draw.replace("KIND", "family"));
     site.sql(&format!(
         "CREATE TABLE crowd AS SELECT {session} AS session, {family} AS family FROM ({series}) AS numbers; \
-         INSERT INTO sessions SELECT c.session, s.account, s.born_global, s.born_session, s.device, s.address, s.created_at, \
-         s.expires_at, s.ended_at, s.end_reason FROM crowd c CROSS JOIN (SELECT * FROM sessions LIMIT 1) s; \
-         INSERT INTO families SELECT c.family, c.session, f.client, f.generation, f.current_hash, f.previous_hash, f.nonce, \
+         INSERT INTO sessions SELECT c.session, s.account, s.device, s.address, s.created_at FROM crowd c CROSS JOIN (SELECT * FROM sessions LIMIT 1) s; \
+         INSERT INTO families SELECT c.family, c.session, f.account, f.born_global, f.born_session, \
+         f.session_expires_at, f.ended_at, f.end_reason, f.client, f.generation, f.current_hash, f.previous_hash, f.nonce, \
          f.retry_hash, f.rotated_at, f.idle_expires_at, f.access_expires_at, f.reissues, f.reissue_streak, f.older_generation, \
          f.older_at, f.newer_generation, f.newer_at FROM crowd c CROSS JOIN (SELECT * FROM families LIMIT 1) f; \
          DROP TABLE crowd"

@@ -21,12 +21,13 @@ use countersign_core::roles::Roles;
 use countersign_core::secret::Secret;
 use countersign_core::sessions::refresh_token::RefreshToken;
 use countersign_core::sessions::rotation::{Lifetimes, Presented};
+use countersign_core::sessions::state::EndReason;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::database::OpenMode;
 use crate::sqlite::SqliteStore;
-use crate::verbs::{Begin, Begun, NewAccount, Rotate, RotatedIn};
+use crate::verbs::{Begin, Begun, Ended, NewAccount, Rotate, RotatedIn};
 use crate::{Clock, Store, StoreResult};
 
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -138,4 +139,10 @@ async fn sign_in(store: &SqliteStore, account: u32, number: u32) -> RefreshToken
 
 async fn rotate(store: &SqliteStore, token: &RefreshToken) -> RotatedIn {
     store.rotate(presentation(token), Origin::SERVER).await.unwrap().committed().await.unwrap()
+}
+
+async fn sign_out(store: &SqliteStore, account: u32, number: u32) {
+    let (account, session) = (AccountId::from_bytes(id(account)), SessionId::from_bytes(id(number)));
+    let ended = Ended { account, session, reason: EndReason::SignedOut };
+    store.end_session(ended, Origin::SERVER).await.unwrap().unwrap();
 }

@@ -4,10 +4,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_core::sessions::rotation::Refusal;
+use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_core::throttles::{Quota, Usage};
 use rusqlite::Connection;
 
-use super::{Place, register, rotate, sign_in};
+use super::{Place, register, rotate, sign_in, sign_out};
 use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{SchemaError, StoreError};
 use crate::sqlite::{SqliteStore, schema_version};
@@ -37,7 +39,21 @@ fn altered(place: &Place) -> String {
 }
 
 /// Takes back what the migrations after the first one did.
-const BACK_TO_VERSION_1: &str = "DROP TABLE throttles; DROP TABLE lanes; DROP TABLE incarnations; \
+fn back_to_version_1() -> String {
+    let first = include_str!("../../../migrations/sqlite/0001_initial.sql");
+    let (_, tables) = first.split_once("CREATE TABLE sessions").unwrap();
+    let (tables, _) = tables.split_once("-- Private parts").unwrap();
+    format!("{TABLES_BACK_TO_VERSION_1}; {KEEP_SESSIONS}; CREATE TABLE sessions{tables} {SESSIONS_OF_VERSION_1}")
+}
+
+const KEEP_SESSIONS: &str = "CREATE TABLE kept AS SELECT s.id, s.account, f.born_global, f.born_session, s.device, s.address, \
+    s.created_at, f.session_expires_at, f.ended_at, f.end_reason FROM sessions s JOIN families f ON f.session = s.id; \
+    CREATE TABLE kept_hot AS SELECT id, session, coalesce(client, 'first-party') AS client, generation, current_hash, previous_hash, nonce, \
+    retry_hash, rotated_at, idle_expires_at, access_expires_at, reissues, reissue_streak, older_generation, older_at, \
+    newer_generation, newer_at FROM families; DROP TABLE families; DROP TABLE sessions";
+const SESSIONS_OF_VERSION_1: &str = "INSERT INTO sessions SELECT * FROM kept; INSERT INTO families SELECT * FROM kept_hot; \
+    DROP TABLE kept; DROP TABLE kept_hot";
+const TABLES_BACK_TO_VERSION_1: &str = "DROP TABLE throttles; DROP TABLE lanes; DROP TABLE incarnations; \
     DROP TRIGGER moved_databases_stay_as_they_are; ALTER TABLE auth_state DROP COLUMN arrived; \
     ALTER TABLE auth_state DROP COLUMN arriving; ALTER TABLE auth_state DROP COLUMN moved_for_good; \
     ALTER TABLE auth_state DROP COLUMN moved_by; ALTER TABLE auth_state DROP COLUMN moved_to; \
@@ -46,9 +62,9 @@ const BACK_TO_VERSION_1: &str = "DROP TABLE throttles; DROP TABLE lanes; DROP TA
 #[tokio::test]
 async fn is_migrated_once_and_says_how_far_it_is() {
     let place = made().await;
-    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 3, known: 3 });
+    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 4, known: 4 });
     let store = place.open();
-    assert_eq!(place.count("SELECT count(*) FROM migrations"), 3);
+    assert_eq!(place.count("SELECT count(*) FROM migrations"), 4);
     assert!(store.account(super::new_account(1).id).await.unwrap().is_some());
 }
 
@@ -58,17 +74,21 @@ async fn a_database_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
     let store = place.open();
     register(&store, 1).await;
     let token = sign_in(&store, 1, 2).await;
+    let ended = sign_in(&store, 1, 3).await;
+    sign_out(&store, 1, 3).await;
     store.close().await.unwrap();
-    place.raw().execute_batch(BACK_TO_VERSION_1).unwrap();
-    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 1, known: 3 });
+    place.raw().execute_batch(&back_to_version_1()).unwrap();
+    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 1, known: 4 });
     assert!(matches!(
         place.try_open(OpenMode::Inspect).unwrap_err(),
-        StoreError::Schema(SchemaError::Older { found: 1, known: 3 })
+        StoreError::Schema(SchemaError::Older { found: 1, known: 4 })
     ));
     let store = place.open();
-    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 3, known: 3 });
+    assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 4, known: 4 });
     assert!(store.account(super::new_account(1).id).await.unwrap().is_some());
     assert!(matches!(rotate(&store, &token).await, RotatedIn::Rotated(..)));
+    let signed_out = Refusal::Dead(Dead::Ended(EndReason::SignedOut));
+    assert_eq!(rotate(&store, &ended).await, RotatedIn::Refused(signed_out));
     let bucket = Bucket::from_bytes(super::id(1));
     let quota = Quota { burst: 3, refill: Duration::from_secs(10) };
     store.charge(vec![Charge { bucket, quota }]).await.unwrap();
@@ -88,7 +108,7 @@ fn of_many_that_start_at_once_one_migrates() {
         for start in starts {
             start.join().unwrap().unwrap();
         }
-        assert_eq!(place.count("SELECT count(*) FROM migrations"), 3);
+        assert_eq!(place.count("SELECT count(*) FROM migrations"), 4);
         assert_eq!(place.count("SELECT count(*) FROM auth_state"), 1);
     }
 }
@@ -97,12 +117,12 @@ fn of_many_that_start_at_once_one_migrates() {
 async fn a_newer_schema_is_refused_and_left_alone() {
     let place = made().await;
     place.raw().execute("INSERT INTO migrations VALUES (7, 'later', zeroblob(32), 0)", []).unwrap();
-    assert_eq!(refusal(&place), SchemaError::Newer { found: 7, known: 3 });
+    assert_eq!(refusal(&place), SchemaError::Newer { found: 7, known: 4 });
     assert!(matches!(
         place.try_open(OpenMode::Inspect).unwrap_err(),
-        StoreError::Schema(SchemaError::Newer { found: 7, known: 3 })
+        StoreError::Schema(SchemaError::Newer { found: 7, known: 4 })
     ));
-    assert_eq!(place.count("SELECT count(*) FROM migrations"), 4);
+    assert_eq!(place.count("SELECT count(*) FROM migrations"), 5);
 }
 
 #[tokio::test]
@@ -166,7 +186,7 @@ async fn to_look_makes_and_changes_nothing() {
     Connection::open(place.path()).unwrap().execute_batch("PRAGMA user_version = 0").unwrap();
     assert!(matches!(
         place.try_open(OpenMode::Inspect).unwrap_err(),
-        StoreError::Schema(SchemaError::Older { found: 0, known: 3 })
+        StoreError::Schema(SchemaError::Older { found: 0, known: 4 })
     ));
 
     let place = made().await;

@@ -169,6 +169,23 @@ pub(crate) async fn a_generation_never_reached_is_a_rollback<H: Harness>(world: 
     assert_eq!(world.last_event().await.detail.as_deref(), Some("rollback"));
 }
 
+pub(crate) async fn a_session_belongs_to_its_client<H: Harness>(world: World<H>) {
+    let alice = world.register("alice").await;
+    let other = ClientId::parse("other").unwrap();
+    let mut begin = world.begin(alice.id);
+    begin.client = other.clone();
+    let begun = world.sign_in_with(begin).await;
+    let refused = RotatedIn::Refused(Refusal::OtherClient);
+    assert_eq!(world.rotate(&begun.token).await, refused);
+    let mut own = world.presentation(&begun.token);
+    own.presented.client = other.clone();
+    let RotatedIn::Rotated(granted, successor) = rotated(&*world.store(), own).await.unwrap() else {
+        panic!("it is the current token of its client");
+    };
+    assert_eq!(granted.client, other);
+    assert_eq!(world.rotate(&successor).await, refused);
+}
+
 pub(crate) async fn refusals_change_nothing<H: Harness>(world: World<H>) {
     let begun = signed_in(&world).await;
     let before = world.events().await;
