@@ -1,4 +1,5 @@
 -- Ids are 16 bytes; times are integer milliseconds since 1970-01-01T00:00:00Z; epochs are what countersign-core calls so.
+-- Lock order: families, sessions, accounts, auth_state.
 
 -- What there is once.
 CREATE TABLE auth_state (
