@@ -5,4 +5,5 @@ pub mod pruning;
 pub mod recent;
 pub mod refresh_token;
 pub mod rotation;
+pub mod stall;
 pub mod state;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::ids::{ClientId, SessionId};
 use crate::sessions::recent::Recent;
 use crate::sessions::refresh_token::{Nonce, RefreshToken, RetryHash, RetryKey};
+use crate::sessions::stall::Stall;
 use crate::sessions::state::{Dead, Family, LastRotation, Session, Standing, alive};
 use crate::time::Millis;
 
@@ -35,7 +36,7 @@ pub struct Presented {
     pub access_token_session: Option<SessionId>,
 }
 
-/// The rows that a store has read.
+/// The rows that a store has read, and what it knows about its commits.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// The family of the presented token.
@@ -44,6 +45,8 @@ pub struct Found<'a> {
     pub session: &'a Session,
     /// What the account and the installation say.
     pub standing: &'a Standing,
+    /// When nothing could be committed lately, if there was such a time.
+    pub stall: Option<Stall>,
 }
 
 /// What a presented refresh token gets.
@@ -206,9 +209,11 @@ fn parent(
     if presented.token.hash() != last.previous {
         return Decision::Replayed(Replay::OtherSecret);
     }
+    // Nobody was told of a rotation before it was committed.
+    let overlap_ends = Stall::latest_commit(found.stall, last.rotated_at) + lifetimes.rotation_overlap;
     match (retry_hash(presented), last.retry) {
         (Some(sent), Some(kept)) if sent == kept => {}
-        (None, None) if now < last.rotated_at + lifetimes.rotation_overlap => {}
+        (None, None) if now < overlap_ends => {}
         (None, None) => return Decision::Replayed(Replay::AfterOverlap),
         _ => return Decision::Replayed(Replay::OtherRetryKey),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use countersign_core::ids::ClientId;
 use countersign_core::sessions::refresh_token::RefreshToken;
 use countersign_core::sessions::rotation::{Decision, Found, Lifetimes, Presented, begin, decide};
+use countersign_core::sessions::stall::Stall;
 use countersign_core::sessions::state::{Family, Session, Standing};
 use countersign_core::time::Millis;
 
@@ -38,6 +39,8 @@ pub(crate) struct Case {
     /// The retry key of the next question.
     pub(crate) key: Option<&'static str>,
     pub(crate) now: Millis,
+    /// When nothing could be committed.
+    pub(crate) stall: Option<Stall>,
 }
 
 impl Case {
@@ -48,7 +51,7 @@ impl Case {
         let lifetimes = support::lifetimes(OVERLAP);
         let family = begin(&token, ClientId::first_party(), &session, &lifetimes, BEGAN);
         let standing = support::standing();
-        let mut case = Self { family, session, standing, lifetimes, tokens: vec![token], key, now: BEGAN };
+        let mut case = Self { family, session, standing, lifetimes, tokens: vec![token], key, now: BEGAN, stall: None };
         for _ in 0..times {
             case.now = case.now + PAUSE;
             case.rotate();
@@ -84,7 +87,7 @@ impl Case {
 
     /// What the presented token gets.
     pub(crate) fn present(&self, presented: &Presented) -> Decision {
-        let found = Found { family: &self.family, session: &self.session, standing: &self.standing };
+        let found = Found { family: &self.family, session: &self.session, standing: &self.standing, stall: self.stall };
         decide(presented, Some(found), &self.lifetimes, NONCE, self.now)
     }
 

@@ -6,6 +6,7 @@ use countersign_core::ids::ClientId;
 use countersign_core::sessions::recent::{Mark, Recent};
 use countersign_core::sessions::refresh_token::RetryKey;
 use countersign_core::sessions::rotation::{Decision, Replay, begin};
+use countersign_core::sessions::stall::Stall;
 use countersign_core::sessions::state::{Family, LastRotation};
 
 use crate::case::{BEGAN, Case, INSTANT, KEY, NONCE, OVERLAP, PAUSE};
@@ -132,6 +133,21 @@ fn the_parent_without_a_retry_key_is_reissued_inside_the_overlap_to_the_instant(
         Family { reissues: 1, access_expires_at: case.now + case.lifetimes.access_token, ..case.family.clone() };
     assert_eq!(case.reissued_row(2), expected);
     assert_eq!(case.after(INSTANT).ask(2), Decision::Replayed(Replay::AfterOverlap));
+}
+
+#[test]
+fn the_overlap_begins_when_the_rotation_was_committed_at_the_latest() {
+    let mut case = Case::rotated(3, None);
+    case.stall = Some(Stall { from: case.now, until: case.now + PAUSE });
+    let case = case.after(PAUSE + OVERLAP - INSTANT);
+    case.reissued_row(2);
+    let mut case = case.after(INSTANT);
+    assert_eq!(case.ask(2), Decision::Replayed(Replay::AfterOverlap));
+    // While it lasts its end is the present.
+    case.stall = Some(Stall { from: case.now - PAUSE - OVERLAP, until: case.now });
+    case.reissued_row(2);
+    case.lifetimes.rotation_overlap = Duration::ZERO;
+    assert_eq!(case.ask(2), Decision::Replayed(Replay::AfterOverlap));
 }
 
 #[test]

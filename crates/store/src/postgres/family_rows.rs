@@ -4,6 +4,7 @@ use countersign_core::events::Origin;
 use countersign_core::ids::FamilyId;
 use countersign_core::sessions::refresh_token::RefreshToken;
 use countersign_core::sessions::rotation::{self, Decision, decide};
+use countersign_core::sessions::stall::Stall;
 use countersign_core::sessions::state::{Family, Session, Standing};
 use countersign_core::time::Millis;
 
@@ -76,8 +77,8 @@ impl FamilyRows {
         }
     }
 
-    pub(super) fn ask(&self, rotate: &Rotate, now: Millis) -> Decision {
-        let found = rotation::Found { family: &self.family, session: &self.session, standing: &self.standing };
+    pub(super) fn ask(&self, rotate: &Rotate, stall: Option<Stall>, now: Millis) -> Decision {
+        let found = rotation::Found { family: &self.family, session: &self.session, standing: &self.standing, stall };
         decide(&rotate.presented, Some(found), &rotate.lifetimes, rotate.nonce, now)
     }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod attempts;
 mod batches;
+mod commits;
 mod connection;
 mod ending;
 mod events;
@@ -95,7 +96,13 @@ impl PostgresStore {
         });
         let (Started { node, former }, connection) = starting.await?;
         let node = Arc::new(node);
-        let base = Arc::new(Base { connections, node: Arc::clone(&node), clock, offset: Offset::default() });
+        let base = Arc::new(Base {
+            connections,
+            node: Arc::clone(&node),
+            clock,
+            offset: Offset::default(),
+            commits: Arc::default(),
+        });
         let mut tasks = JoinSet::new();
         let batches = Batches::start(&base, &mut tasks);
         let witnessed = mode == OpenMode::Serve;

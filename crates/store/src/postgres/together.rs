@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use countersign_core::ids::FamilyId;
 use countersign_core::sessions::rotation::{Decision, Refusal};
+use countersign_core::sessions::stall::Stall;
 use futures_util::future::try_join;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -65,11 +66,12 @@ impl<'b> Batch<'b> {
 
     /// Answers what changes families alone. What ends a session, and what comes after it in the same family, is left.
     pub(super) fn answer(&mut self, presented: &[Presentation]) -> Vec<BatchAnswer> {
+        let stall = self.base.commits.stall(self.counted.now);
         let mut left = HashSet::new();
         let mut answers = Vec::with_capacity(presented.len());
         for presentation in presented {
             let family = presentation.family();
-            let answer = if left.contains(&family) { None } else { self.answer_one(presentation) };
+            let answer = if left.contains(&family) { None } else { self.answer_one(presentation, stall) };
             if answer.is_none() {
                 left.insert(family);
             }
@@ -78,12 +80,12 @@ impl<'b> Batch<'b> {
         answers
     }
 
-    fn answer_one(&mut self, Presentation { rotate, .. }: &Presentation) -> BatchAnswer {
+    fn answer_one(&mut self, Presentation { rotate, .. }: &Presentation, stall: Option<Stall>) -> BatchAnswer {
         let Some(rows) = self.families.get_mut(&rotate.presented.token.family) else {
             return Some(RotatedIn::Refused(Refusal::UnknownFamily));
         };
         let now = self.counted.now;
-        match rows.ask(rotate, now) {
+        match rows.ask(rotate, stall, now) {
             Decision::Refused(refusal) => Some(RotatedIn::Refused(refusal)),
             // A transaction of its own notes how long access tokens live from now on.
             _ if self.counted.is_exceeded_by(rotate.lifetimes.access_token) => None,
@@ -128,7 +130,8 @@ impl<'b> Batch<'b> {
 
     async fn try_commit(&self, advance: &Advance, which: Which) -> Outcome<Written> {
         let (node, history) = (self.base.node.id, self.counted.position.incarnation);
-        advance.commit_alone(which, &self.connection, node, self.lane.number(), history).await
+        let asked = self.base.commits.ask(self.counted.now);
+        asked.answer(advance.commit_alone(which, &self.connection, node, self.lane.number(), history).await)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::Clock;
 use crate::clock::Offset;
 use crate::error::{RestoredError, StoreError};
 use crate::fail_points::{after_commit, before_commit};
+use crate::postgres::commits::Commits;
 use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::node::{Comparison, Lane, Node};
@@ -27,6 +28,7 @@ pub(super) struct Base {
     pub(super) node: Arc<Node>,
     pub(super) clock: Clock,
     pub(super) offset: Offset,
+    pub(super) commits: Arc<Commits>,
 }
 
 /// Where a transaction begins: its number in its lane, and the row that there is once.
@@ -283,7 +285,8 @@ impl Writing {
             }
         };
         before_commit();
-        self.connection()?.commit().await?;
+        let asked = self.base.commits.ask(self.now);
+        asked.answer(self.connection()?.commit().await)?;
         after_commit(self.rotated.load(Ordering::Relaxed));
         let node = &self.base.node;
         self.lane.committed(self.counted.commit_seq, self.counted.position.incarnation);

@@ -6,7 +6,9 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
+use countersign_core::sessions::stall::Stall;
 use countersign_core::time::Millis;
 use rusqlite::Connection;
 use tokio::runtime::Handle;
@@ -28,12 +30,17 @@ use crate::{Clock, StoreResult};
 /// How many jobs share a transaction at the most.
 const BATCH: usize = 256;
 
+/// From how long on a transaction is one of which callers may not have heard in time.
+const HANGING: Duration = Duration::from_secs(1);
+
 /// What a verb has while it writes.
 pub(super) struct Writing<'c> {
     /// The connection, inside a transaction.
     pub(super) connection: &'c Connection,
     /// The time that counts for the verb.
     pub(super) now: Millis,
+    /// When commits hung lately.
+    pub(super) stall: Option<Stall>,
     /// The longest that an access token had lived, in milliseconds, when the transaction began.
     pub(super) longest_access_lifetime: i64,
     feed_seq: Cell<Option<u64>>,
@@ -97,7 +104,7 @@ impl Writer {
         keeper: Keeper,
     ) -> StoreResult<(Self, JoinHandle<()>)> {
         let (queue, messages) = queue(BATCH);
-        let thread = Thread { connection, log, disk, clock, feed, keeper };
+        let thread = Thread { connection, log, disk, clock, feed, keeper, stall: None };
         let handle = Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.serve(&messages))
@@ -192,6 +199,8 @@ struct Thread {
     clock: Clock,
     feed: watch::Sender<u64>,
     keeper: Keeper,
+    /// When commits hung lately.
+    stall: Option<Stall>,
 }
 
 impl Thread {
@@ -251,7 +260,12 @@ impl Thread {
             jobs.into_iter().for_each(|job| job.answer(Some(&error)));
             return;
         }
+        let began = self.clock.now();
         let outcome = self.transact(&mut jobs);
+        let ended = self.clock.now();
+        if ended >= began + HANGING {
+            self.stall = Some(Stall::after(self.stall, began, ended));
+        }
         if outcome.is_err() && !self.connection.is_autocommit() {
             // Where even this fails the next BEGIN will tell.
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -302,7 +316,9 @@ impl Thread {
         let changes_before = connection.total_changes();
         let now = self.clock.now();
         let (feed_seq, rotated, guarded) = (Cell::new(None), Cell::new(false), Cell::new(false));
-        let writing = Writing { connection, now, longest_access_lifetime, feed_seq, rotated, changes_before, guarded };
+        let stall = self.stall;
+        let writing =
+            Writing { connection, now, stall, longest_access_lifetime, feed_seq, rotated, changes_before, guarded };
         if job.guarded_from_the_start() {
             writing.guard()?;
         }

@@ -17,3 +17,4 @@ mod past_the_store;
 mod pruning;
 mod revocations;
 mod schema;
+mod stalls;

@@ -1,15 +1,17 @@
 //! Many verbs in one transaction, and each for itself.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use countersign_core::events::Origin;
 use countersign_core::ids::AccountId;
+use countersign_core::sessions::rotation::Replay;
 use rusqlite::StatementStatus;
 use tokio::task::JoinSet;
 
-use super::{Place, id, new_account, presentation, register, rotate, sign_in};
+use super::{LIFETIMES, Place, id, new_account, presentation, register, rotate, sign_in};
 use crate::error::StoreError;
 use crate::sqlite::rows::execute;
 use crate::sqlite::writer::Writing;
@@ -325,4 +327,26 @@ fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         std::task::Poll::Ready(output) => Some(output),
         std::task::Poll::Pending => None,
     }
+}
+
+#[tokio::test]
+async fn a_client_without_a_retry_key_outlives_a_commit_that_hung_for_longer_than_the_overlap() {
+    let place = Place::new();
+    let store = place.open();
+    register(&store, 1).await;
+    let (hung, late) = (sign_in(&store, 1, 2).await, sign_in(&store, 1, 3).await);
+    let overlap = i64::try_from(LIFETIMES.rotation_overlap.as_millis()).unwrap();
+    let (clock, presented) = (Arc::clone(&place.clock), [presentation(&hung), presentation(&late)]);
+    let hanging = store.writer.run(move |writing| {
+        for presented in &presented {
+            assert!(matches!(rotation::rotate(writing, presented, Origin::SERVER)?, RotatedIn::Rotated(..)));
+        }
+        clock.fetch_add(2 * overlap, Ordering::Relaxed);
+        Ok(())
+    });
+    hanging.await.unwrap();
+    place.clock.fetch_add(overlap - 1, Ordering::Relaxed);
+    assert!(matches!(rotate(&store, &hung).await, RotatedIn::Reissued(..)));
+    place.clock.fetch_add(1, Ordering::Relaxed);
+    assert!(matches!(rotate(&store, &late).await, RotatedIn::Replayed(Replay::AfterOverlap, _)));
 }
