@@ -20,12 +20,12 @@ use crate::StoreResult;
 use crate::committing::{Committing, Reply, reply};
 use crate::error::StoreError;
 use crate::postgres::attempts::{PATIENCE, again, patiently, transact};
+use crate::postgres::base::Base;
 use crate::postgres::failures::Fault;
 use crate::postgres::family_rows::Presentation;
 use crate::postgres::pool::BATCHES;
 use crate::postgres::rotation::rotate_in_turn;
 use crate::postgres::together::{Batch, BatchAnswer};
-use crate::postgres::writing::Base;
 use crate::verbs::{Rotate, RotatedIn};
 
 /// How many may wait on each way. More than that is a pile-up: the callers are told at once.

@@ -1,4 +1,4 @@
-//! What runs beside the verbs: a connection that is told of revocations by other nodes, and the keeper of the witness.
+//! A connection beside the verbs that is told of revocations by other nodes.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -7,17 +7,13 @@ use std::time::Duration;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::tls::MakeTlsConnect;
 
-use crate::StoreResult;
 use crate::postgres::failures::told;
 use crate::postgres::node::Node;
 use crate::postgres::tls;
 use crate::postgres::url::PostgresUrl;
-use crate::postgres::witness::{Testimony, Witness};
 
 /// How long after a connection was lost the next one is tried: meanwhile the feed is polled.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How far the witness may be behind.
-const WITNESS_DELAY: Duration = Duration::from_secs(1);
 
 /// Listens for as long as it is polled, on one connection after another.
 pub(super) async fn listen(url: PostgresUrl, node: Arc<Node>) {
@@ -53,27 +49,4 @@ async fn listen_once(url: &PostgresUrl, node: &Node) -> Result<(), String> {
             None => return Ok(()),
         }
     }
-}
-
-/// Keeps the witness not far behind, and never ahead.
-pub(super) async fn testify(witness: Witness, node: Arc<Node>) {
-    let mut written = None;
-    loop {
-        tokio::time::sleep(WITNESS_DELAY).await;
-        let testimony = Testimony::of(node.id, node.memory());
-        if node.check().is_err() || written.as_ref() == Some(&testimony) {
-            continue;
-        }
-        match write(&witness, &testimony).await {
-            Ok(()) => written = Some(testimony),
-            Err(error) => tracing::warn!(%error, "could not write the witness file; it will be tried again"),
-        }
-    }
-}
-
-/// Writes the witness apart from the threads that serve.
-pub(super) async fn write(witness: &Witness, testimony: &Testimony) -> StoreResult<()> {
-    let (witness, testimony) = (witness.clone(), testimony.clone());
-    let written = tokio::task::spawn_blocking(move || witness.write(&testimony)).await;
-    written.unwrap_or_else(|_| Err(crate::StoreError::Internal("a thread of the store had died".to_owned())))
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attempts;
+mod base;
 mod batches;
 mod commits;
 mod connection;
@@ -10,6 +11,7 @@ mod events;
 mod failures;
 mod families;
 mod family_rows;
+mod keeper;
 mod keys;
 mod listener;
 mod migrate;
@@ -45,6 +47,7 @@ use crate::clock::Offset;
 use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{RestoredError, StoreError};
 use crate::postgres::attempts::{PATIENCE, Tries, look, patiently, transact};
+use crate::postgres::base::Base;
 use crate::postgres::batches::Batches;
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::{Fault, Outcome};
@@ -52,7 +55,6 @@ use crate::postgres::node::Node;
 use crate::postgres::pool::Connections;
 use crate::postgres::rows::{first, params};
 use crate::postgres::witness::{Testimony, Witness};
-use crate::postgres::writing::Base;
 use crate::{Clock, StoreResult, random};
 
 /// How long a start waits, for another node that migrates as well.
@@ -109,14 +111,14 @@ impl PostgresStore {
         if witnessed {
             // To open another would take longer than all else of a start. Where this fails it is closed, and the first verb tells why.
             drop(tokio::time::timeout(PATIENCE, base.known(connection)).await);
-            match (listener::write(&witness, &Testimony::of(node.id, node.memory())).await, former) {
+            match (keeper::write(&witness, &Testimony::of(node.id, node.memory())).await, former) {
                 (Ok(()), Some(former)) => transact!(&base, |writing| former.follow(&writing))?,
                 (Ok(()), None) => {}
                 (Err(error), _) => {
                     tracing::warn!(%error, "without it, a restart does not notice that the database lost something meanwhile");
                 }
             }
-            tasks.spawn(listener::testify(witness.clone(), Arc::clone(&node)));
+            tasks.spawn(keeper::testify(witness.clone(), Arc::clone(&node)));
             if !url.pooled {
                 tasks.spawn(listener::listen(url.clone(), node));
             }
@@ -129,7 +131,7 @@ impl PostgresStore {
         let testimony = Testimony::of(node.id, node.memory());
         // A command is not a server: it ends soon, and nothing follows from its being gone.
         let testimony = if self.witnessed { testimony } else { testimony.at_the_end() };
-        listener::write(&self.witness, &testimony).await
+        keeper::write(&self.witness, &testimony).await
     }
 
     async fn end(&self) -> StoreResult<()> {
@@ -138,7 +140,7 @@ impl PostgresStore {
         let ended = if !self.witnessed {
             self.leave_no_lanes().await
         } else if node.check().is_ok() {
-            listener::write(&self.witness, &Testimony::of(node.id, node.memory()).at_the_end()).await
+            keeper::write(&self.witness, &Testimony::of(node.id, node.memory()).at_the_end()).await
         } else {
             Ok(())
         };

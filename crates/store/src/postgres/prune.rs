@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::StoreResult;
 use crate::postgres::attempts::{LONG_PATIENCE, read, transact};
+use crate::postgres::base::Base;
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{all, database_time, params, session_columns, standing_columns};
-use crate::postgres::writing::{Base, Writing};
+use crate::postgres::writing::Writing;
 use crate::verbs::{Pruned, REVOCATION_MARGIN, Sweep};
 
 /// For how long after its last step a node is the one that prunes.

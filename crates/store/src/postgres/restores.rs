@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use countersign_core::events::{EventKind, Origin, RevocationScope};
 
+use crate::postgres::base::Base;
 use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{first, params};
 use crate::postgres::state;
-use crate::postgres::writing::{Base, Writing};
+use crate::postgres::writing::Writing;
 use crate::random;
 use crate::verbs::FeedPosition;
 

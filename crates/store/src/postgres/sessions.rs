@@ -12,6 +12,7 @@ use countersign_core::sessions::state::{EndReason, Session, Standing, alive};
 use countersign_core::time::Millis;
 
 use crate::error::MovedError;
+use crate::postgres::base::Base;
 use crate::postgres::connection::Connection;
 use crate::postgres::ending::NEVER_IDLE;
 use crate::postgres::events::Record;
@@ -20,7 +21,7 @@ use crate::postgres::passwords::Stored;
 use crate::postgres::rows::{
     Columns, account_columns, address_bytes, all, database_time, first, params, session_columns, standing_columns,
 };
-use crate::postgres::writing::{Base, Writing};
+use crate::postgres::writing::Writing;
 use crate::postgres::{ending, families, state};
 use crate::verbs::{AccessDenied, Begin, Begun, FeedPosition, Granted, ListedSession, SessionAccount};
 

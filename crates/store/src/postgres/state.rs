@@ -6,11 +6,12 @@ use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
 
 use crate::error::{MovedError, RestoredError, StoreError};
+use crate::postgres::base::Base;
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
 use crate::postgres::rows::{corrupt, database_time, first, params};
 use crate::postgres::witness;
-use crate::postgres::writing::{Base, Writing};
+use crate::postgres::writing::Writing;
 use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 
 /// Where the feed stands, held against what was known before. Asked all the time, so it also tells when the database has moved.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::fail_points::{after_commit, before_commit};
+use crate::postgres::base::{Base, Counted, counted_columns};
 use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::families::{Advance, Which, Written};
@@ -23,7 +24,6 @@ use crate::postgres::node::Lane;
 use crate::postgres::rows::{
     all, database_time, family_columns, params, session_columns, standing_columns, subject_columns,
 };
-use crate::postgres::writing::{Base, Counted, counted_columns};
 use crate::verbs::RotatedIn;
 
 const LOOK: &str = concat!(
