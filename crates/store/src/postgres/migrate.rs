@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
+use tokio::time::timeout;
 
 use crate::database::SchemaVersion;
 use crate::error::{SchemaError, StoreError};
@@ -26,6 +27,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "hot_rows", sql: include_str!("../../migrations/postgres/0004_hot_rows.sql") },
 ];
 
+/// How long the database may take to say how far its schema has come.
+const ANSWER: Duration = Duration::from_secs(30);
 /// For how long it is tried to alter tables that others are using.
 const TRIED_FOR: Duration = Duration::from_secs(60);
 /// How long lies between two attempts: those who had to wait go on meanwhile.
@@ -45,16 +48,34 @@ const fn known() -> u32 {
     MIGRATIONS[MIGRATIONS.len() - 1].version
 }
 
-/// Brings the schema up to date. Of several nodes that start at once, one does, and the others wait for it.
+/// What came of an attempt.
+enum Attempt {
+    /// The schema is up to date.
+    Done,
+    /// Another node is at it.
+    OfAnother,
+}
+
+/// Brings the schema up to date. Of several nodes that start at once, one does, and the others wait for it, however long that takes: a table of
+/// many millions of rows that is made anew takes minutes.
 ///
 /// Whoever has read a table within a transaction that goes on, such as a dump, keeps it from being altered; and who comes while that is
 /// waited for has to wait as well. So nobody waits for long at a time, and it is tried again.
 pub(super) async fn run(connection: &Connection, clock: &Clock) -> Outcome<()> {
-    let (began, mut told) = (Instant::now(), None::<Instant>);
+    let found = timeout(ANSWER, version(connection)).await.map_err(|_| StoreError::late())??;
+    if found.is_current() {
+        return Ok(());
+    }
+    if found.applied > 0 {
+        tracing::info!(from = found.applied, to = found.known, "the tables are migrated");
+    }
+    let (mut began, mut told) = (Instant::now(), None::<Instant>);
     loop {
         match attempt(connection, clock).await {
+            Ok(Attempt::Done) => return Ok(()),
+            Ok(Attempt::OfAnother) => began = Instant::now(),
             Err(Fault::Held(_)) => {}
-            outcome => return outcome,
+            Err(fault) => return Err(fault),
         }
         let holders = holders(connection).await.unwrap_or_default();
         if began.elapsed() >= TRIED_FOR {
@@ -86,20 +107,30 @@ async fn holders(connection: &Connection) -> Outcome<String> {
     Ok(named.join(", "))
 }
 
-async fn attempt(connection: &Connection, clock: &Clock) -> Outcome<()> {
+async fn attempt(connection: &Connection, clock: &Clock) -> Outcome<Attempt> {
     if version(connection).await?.is_current() {
-        return Ok(());
+        return Ok(Attempt::Done);
     }
     make_table(connection).await?;
-    connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-    match migrate(connection, clock).await {
-        Ok(()) => connection.commit().await,
-        Err(fault) => {
-            // The error that is told is the one that came first.
-            let _ = connection.batch("ROLLBACK").await;
-            Err(fault)
-        }
+    connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 1000").await?;
+    let outcome = match take_turn(connection).await {
+        Ok(()) => migrate(connection, clock).await.map(|()| Attempt::Done),
+        Err(Fault::Held(_)) => Ok(Attempt::OfAnother),
+        Err(fault) => Err(fault),
+    };
+    if let Ok(Attempt::Done) = outcome {
+        connection.commit().await?;
+    } else {
+        // The error that is told is the one that came first.
+        let _ = connection.batch("ROLLBACK").await;
     }
+    outcome
+}
+
+/// Whoever holds this row is the one that migrates.
+async fn take_turn(connection: &Connection) -> Outcome<()> {
+    connection.rows("SELECT version FROM countersign.migrations WHERE version = 0 FOR UPDATE", &[]).await?;
+    Ok(())
 }
 
 async fn make_table(connection: &Connection) -> Outcome<()> {
@@ -125,8 +156,6 @@ fn tolerant(outcome: Outcome<()>) -> Outcome<()> {
 }
 
 async fn migrate(connection: &Connection, clock: &Clock) -> Outcome<()> {
-    connection.batch("SET LOCAL lock_timeout = 1000").await?;
-    connection.rows("SELECT version FROM countersign.migrations WHERE version = 0 FOR UPDATE", &[]).await?;
     let applied = applied(connection).await?;
     let now = match clock {
         Clock::System => {

@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 pub(crate) use transfer::PostgresPlace;
 pub use url::{InvalidPostgresUrl, PostgresUrl};
@@ -57,8 +58,8 @@ use crate::postgres::rows::{first, params};
 use crate::postgres::witness::{Testimony, Witness};
 use crate::{Clock, StoreResult, random};
 
-/// How long a start waits, for another node that migrates as well.
-const START: Duration = Duration::from_secs(90);
+/// How long the database may take to say what a start has to know, once its tables are as they should be.
+const START: Duration = Duration::from_secs(30);
 
 /// A store in a PostgreSQL database, which other nodes may use at the same time.
 pub struct PostgresStore {
@@ -80,23 +81,13 @@ impl PostgresStore {
     pub async fn open(url: &PostgresUrl, witness: &Path, mode: OpenMode, clock: Clock) -> StoreResult<Self> {
         let connections = Connections::new(url)?;
         let witness = Witness::at(witness);
-        let starting = patiently(START, async {
-            let mut tries = Tries::default();
-            loop {
-                let outcome = match connections.get().await {
-                    Ok(connection) => {
-                        let prepared = prepare(&connection, &witness, mode, &clock).await;
-                        prepared.map(|started| (started, connection))
-                    }
-                    Err(fault) => Err(fault),
-                };
-                match outcome {
-                    Ok(started) => break Ok(started),
-                    Err(fault) => tries.again(fault).await?,
-                }
+        let mut tries = Tries::default();
+        let (Started { node, former }, connection) = loop {
+            match start(&connections, &witness, mode, &clock).await {
+                Ok(started) => break started,
+                Err(fault) => tries.again(fault).await?,
             }
-        });
-        let (Started { node, former }, connection) = starting.await?;
+        };
         let node = Arc::new(node);
         let base = Arc::new(Base {
             connections,
@@ -199,12 +190,27 @@ struct Started {
     former: Option<Testimony>,
 }
 
-/// Makes the database ready and finds out what this node has to remember of it. The node is a new one at every start: of a witness
+/// Makes the database ready and finds out what this node has to remember of it.
+async fn start(
+    connections: &Connections,
+    witness: &Witness,
+    mode: OpenMode,
+    clock: &Clock,
+) -> Outcome<(Started, Connection)> {
+    let connection = connections.get().await?;
+    if mode != OpenMode::Inspect {
+        migrate::run(&connection, clock).await?;
+    }
+    let found = timeout(START, look_around(&connection, witness, mode)).await;
+    let started = found.map_err(|_| StoreError::late())??;
+    Ok((started, connection))
+}
+
+/// Finds out what this node has to remember of the database. The node is a new one at every start: of a witness
 /// that was copied, two nodes would count in the same lanes.
-async fn prepare(connection: &Connection, witness: &Witness, mode: OpenMode, clock: &Clock) -> Outcome<Started> {
-    match mode {
-        OpenMode::Inspect => migrate::verify(connection).await?,
-        OpenMode::Serve | OpenMode::Maintain => migrate::run(connection, clock).await?,
+async fn look_around(connection: &Connection, witness: &Witness, mode: OpenMode) -> Outcome<Started> {
+    if mode == OpenMode::Inspect {
+        migrate::verify(connection).await?;
     }
     let mut former = None;
     if mode == OpenMode::Serve {

@@ -88,6 +88,21 @@ async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn the_migration_of_another_node_is_waited_for() {
+    let world = World::<PostgresHarness>::new().await;
+    world.store().close().await.unwrap();
+    world.harness.sql(AS_IT_WAS_BEFORE).await;
+    let mut other = world.harness.connect().await;
+    let migrating = other.transaction().await.unwrap();
+    migrating.query("SELECT 1 FROM countersign.migrations WHERE version = 0 FOR UPDATE", &[]).await.unwrap();
+    let mut started = Box::pin(world.harness.start());
+    assert!(tokio::time::timeout(Duration::from_secs(3), &mut started).await.is_err(), "it is not its turn");
+    migrating.rollback().await.unwrap();
+    started.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
 async fn tables_of_a_newer_program_and_of_others_are_refused() {
     let world = World::<PostgresHarness>::new().await;
     let insert =
