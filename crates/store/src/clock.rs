@@ -26,6 +26,16 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// How long something took that began then: a clock that is set meanwhile makes it no longer.
+    pub(crate) fn took(&self, began: Millis, since: Instant) -> Duration {
+        match self {
+            Self::System => since.elapsed(),
+            Self::Manual(_) => Duration::from_millis(u64::try_from(self.now().get() - began.get()).unwrap_or(0)),
+        }
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place where the store reads the clock")]
 fn system_now() -> Millis {
     // A clock before 1970 counts as 1970: epochs still grow, since they count as well.

@@ -58,6 +58,18 @@ pub enum SchemaError {
         /// The version needed.
         known: u32,
     },
+    /// Nodes of an earlier version of this program are at work on it, which could not go on if it were brought up to date.
+    #[error(
+        "the database has schema version {found}, and nodes of an older countersign are at work on it, which cannot go on with version {known}: stop all of them first (processes of PostgreSQL: {nodes})"
+    )]
+    InUse {
+        /// The version found.
+        found: u32,
+        /// The version needed.
+        known: u32,
+        /// The processes of PostgreSQL that serve them.
+        nodes: String,
+    },
     /// It is not what the migrations of this program make.
     #[error("the schema of the database was altered, or belongs to another build: {what}")]
     Altered {

@@ -13,6 +13,7 @@ mod fail_points;
 pub mod postgres;
 mod random;
 pub mod sqlite;
+mod stalls;
 pub mod transfer;
 pub mod verbs;
 

@@ -45,8 +45,8 @@ pub struct Found<'a> {
     pub session: &'a Session,
     /// What the account and the installation say.
     pub standing: &'a Standing,
-    /// When nothing could be committed lately, if there was such a time.
-    pub stall: Option<Stall>,
+    /// When nothing could be committed lately.
+    pub stalls: &'a [Stall],
 }
 
 /// What a presented refresh token gets.
@@ -210,7 +210,7 @@ fn parent(
         return Decision::Replayed(Replay::OtherSecret);
     }
     // Nobody was told of a rotation before it was committed.
-    let overlap_ends = Stall::latest_commit(found.stall, last.rotated_at) + lifetimes.rotation_overlap;
+    let overlap_ends = Stall::latest_commit(found.stalls, last.rotated_at, now) + lifetimes.rotation_overlap;
     match (retry_hash(presented), last.retry) {
         (Some(sent), Some(kept)) if sent == kept => {}
         (None, None) if now < overlap_ends => {}

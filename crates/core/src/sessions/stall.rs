@@ -1,11 +1,6 @@
 //! Times in which a database committed nothing.
 
-use std::time::Duration;
-
 use crate::time::Millis;
-
-/// Two that follow one another within this time are one: a database that comes and goes has not come back.
-const APART: Duration = Duration::from_secs(60);
 
 /// A time of which it is not known whether anything was committed: a disk that hangs, a standby that is waited for.
 ///
@@ -13,30 +8,19 @@ const APART: Duration = Duration::from_secs(60);
 /// when it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stall {
-    /// The last moment before it to which something was committed.
+    /// Its first moment.
     pub from: Millis,
     /// The first one afterwards; the present while it lasts.
     pub until: Millis,
 }
 
 impl Stall {
-    /// One that comes after `former`, and goes on with it where there was hardly anything between the two.
+    /// When a rotation that was decided at `rotated_at` can have been committed at the latest. A stall that ends in the future is one of a
+    /// clock that was set back: it counts for nothing.
     #[must_use]
-    pub fn after(former: Option<Self>, from: Millis, until: Millis) -> Self {
-        let from = match former {
-            Some(former) if from < former.until + APART => former.from.min(from),
-            _ => from,
-        };
-        Self { from, until }
-    }
-
-    /// When a rotation can have been committed at the latest that was decided at `rotated_at`.
-    #[must_use]
-    pub fn latest_commit(stall: Option<Self>, rotated_at: Millis) -> Millis {
-        match stall {
-            Some(stall) if stall.from <= rotated_at && rotated_at < stall.until => stall.until,
-            _ => rotated_at,
-        }
+    pub fn latest_commit(stalls: &[Self], rotated_at: Millis, now: Millis) -> Millis {
+        let covers = |stall: &&Self| stall.from <= rotated_at && rotated_at < stall.until && stall.until <= now;
+        stalls.iter().filter(covers).map(|stall| stall.until).fold(rotated_at, Ord::max)
     }
 }
 
@@ -48,20 +32,22 @@ mod tests {
         Stall { from: Millis::new(from), until: Millis::new(until) }
     }
 
-    #[test]
-    fn what_was_decided_meanwhile_may_have_been_committed_at_its_end() {
-        let latest = |rotated_at| Stall::latest_commit(Some(stall(1000, 5000)), Millis::new(rotated_at)).get();
-        assert_eq!([999, 1000, 4999, 5000, 5001].map(latest), [999, 5000, 5000, 5000, 5001]);
-        assert_eq!(Stall::latest_commit(None, Millis::new(3000)), Millis::new(3000));
+    fn latest(stalls: &[Stall], rotated_at: i64, now: i64) -> i64 {
+        Stall::latest_commit(stalls, Millis::new(rotated_at), Millis::new(now)).get()
     }
 
     #[test]
-    fn two_with_hardly_anything_between_them_are_one() {
-        let next = |former, from| Stall::after(former, Millis::new(from), Millis::new(from + 1000));
-        let former = Some(stall(1000, 5000));
-        assert_eq!(next(former, 64_999), stall(1000, 65_999));
-        assert_eq!(next(former, 65_000), stall(65_000, 66_000));
-        assert_eq!(next(former, 500), stall(500, 1500));
-        assert_eq!(next(None, 500), stall(500, 1500));
+    fn what_was_decided_meanwhile_may_have_been_committed_at_its_end() {
+        let stalls = [stall(1000, 5000)];
+        let at = [999, 1000, 4999, 5000, 5001].map(|rotated_at| latest(&stalls, rotated_at, 5000));
+        assert_eq!(at, [999, 5000, 4999 + 1, 5000, 5001]);
+        assert_eq!(latest(&[], 3000, 5000), 3000);
+    }
+
+    #[test]
+    fn of_several_the_one_that_ended_last_counts_and_none_that_has_not_ended() {
+        let stalls = [stall(1000, 9000), stall(2000, 5000), stall(1000, 9002)];
+        assert_eq!(latest(&stalls, 3000, 9001), 9000);
+        assert_eq!(latest(&stalls, 3000, 4999), 3000);
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Case {
     pub(crate) key: Option<&'static str>,
     pub(crate) now: Millis,
     /// When nothing could be committed.
-    pub(crate) stall: Option<Stall>,
+    pub(crate) stalls: Vec<Stall>,
 }
 
 impl Case {
@@ -51,7 +51,8 @@ impl Case {
         let lifetimes = support::lifetimes(OVERLAP);
         let family = begin(&token, ClientId::first_party(), &session, &lifetimes, BEGAN);
         let standing = support::standing();
-        let mut case = Self { family, session, standing, lifetimes, tokens: vec![token], key, now: BEGAN, stall: None };
+        let mut case =
+            Self { family, session, standing, lifetimes, tokens: vec![token], key, now: BEGAN, stalls: vec![] };
         for _ in 0..times {
             case.now = case.now + PAUSE;
             case.rotate();
@@ -87,7 +88,8 @@ impl Case {
 
     /// What the presented token gets.
     pub(crate) fn present(&self, presented: &Presented) -> Decision {
-        let found = Found { family: &self.family, session: &self.session, standing: &self.standing, stall: self.stall };
+        let found =
+            Found { family: &self.family, session: &self.session, standing: &self.standing, stalls: &self.stalls };
         decide(presented, Some(found), &self.lifetimes, NONCE, self.now)
     }
 

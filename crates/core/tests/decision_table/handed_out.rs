@@ -138,13 +138,13 @@ fn the_parent_without_a_retry_key_is_reissued_inside_the_overlap_to_the_instant(
 #[test]
 fn the_overlap_begins_when_the_rotation_was_committed_at_the_latest() {
     let mut case = Case::rotated(3, None);
-    case.stall = Some(Stall { from: case.now, until: case.now + PAUSE });
+    case.stalls = vec![Stall { from: case.now, until: case.now + PAUSE }];
     let case = case.after(PAUSE + OVERLAP - INSTANT);
     case.reissued_row(2);
     let mut case = case.after(INSTANT);
     assert_eq!(case.ask(2), Decision::Replayed(Replay::AfterOverlap));
     // While it lasts its end is the present.
-    case.stall = Some(Stall { from: case.now - PAUSE - OVERLAP, until: case.now });
+    case.stalls = vec![Stall { from: case.now - PAUSE - OVERLAP, until: case.now }];
     case.reissued_row(2);
     case.lifetimes.rotation_overlap = Duration::ZERO;
     assert_eq!(case.ask(2), Decision::Replayed(Replay::AfterOverlap));

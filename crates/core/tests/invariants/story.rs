@@ -160,7 +160,7 @@ impl World {
     /// Presents a token and writes what the answer says.
     pub(crate) fn present(&mut self, presented: Presented) -> Step {
         let Rows { family, session, standing, revoked } = self.rows.clone();
-        let found = Found { family: &family, session: &session, standing: &standing, stall: None };
+        let found = Found { family: &family, session: &session, standing: &standing, stalls: &[] };
         self.drawn += 1;
         let decision = decide(&presented, Some(found), &self.lifetimes, fresh(self.drawn), self.now);
         let (lifetimes, now) = (self.lifetimes, self.now);

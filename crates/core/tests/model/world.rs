@@ -57,7 +57,7 @@ impl World {
             Who::Owner | Who::Thief { keyed: false } => None,
         };
         let presented = support::present(&self.chain[usize::from(generation)], key.as_deref());
-        let found = Found { family: &state.family, session: &state.session, standing: &state.standing, stall: None };
+        let found = Found { family: &state.family, session: &state.session, standing: &state.standing, stalls: &[] };
         // Fresh randomness: another one, should this generation be rotated a second time.
         let nonce = nonce(generation, u8::from(state.handed.0 > generation));
         decide(&presented, Some(found), &lifetimes(), nonce, at(state.now))

@@ -1,11 +1,20 @@
 //! Which commits the database has acknowledged, as far as time goes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use countersign_core::sessions::stall::Stall;
 use countersign_core::time::Millis;
 
+use crate::error::StoreError;
 use crate::postgres::failures::{Fault, Outcome};
+use crate::stalls::Stalls;
+
+/// From how long on a commit that is given up has hung, and was not just left by a client that hung up. Below what is left of a verb's time where
+/// it has waited for a lock as long as it may.
+const HANGING: Duration = Duration::from_millis(300);
+/// How long before the first commit of this node that hung one of another node may have.
+const OF_OTHERS: Duration = Duration::from_secs(10);
 
 /// What a node knows of its commits.
 #[derive(Default)]
@@ -19,13 +28,14 @@ struct Seen {
     last: Option<Millis>,
     /// Something may be committed that nobody was told of.
     open: Option<Open>,
-    /// The last such time that is over.
-    over: Option<Stall>,
+    over: Stalls,
 }
 
 struct Open {
     from: Millis,
-    /// How many had been asked for: one that comes later and is answered comes after them in the database too.
+    /// When the last of them was given up.
+    until: Millis,
+    /// How many had been asked for by then. Whatever kept those from an answer keeps one that was asked for later as well, unless it is over.
     asked: u64,
 }
 
@@ -34,16 +44,17 @@ impl Commits {
     pub(super) fn ask(self: &Arc<Self>, at: Millis) -> Asked {
         let mut seen = self.seen();
         seen.asked += 1;
-        Asked { commits: Arc::clone(self), number: seen.asked, at, is_open: true }
+        Asked { commits: Arc::clone(self), number: seen.asked, at, since: Instant::now(), is_open: true }
     }
 
     /// When it was not known lately whether anything was committed.
-    pub(super) fn stall(&self, now: Millis) -> Option<Stall> {
+    pub(super) fn stalls(&self, now: Millis) -> Stalls {
         let seen = self.seen();
-        match &seen.open {
-            Some(open) => Some(Stall::after(seen.over, open.from, now)),
-            None => seen.over,
+        let mut stalls = seen.over.clone();
+        if let Some(open) = &seen.open {
+            stalls.push(Stall { from: open.from, until: now });
         }
+        stalls
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -51,51 +62,57 @@ impl Commits {
     }
 }
 
-/// A commit that was asked for. Dropped without an answer, it may have happened or happen yet.
+/// A commit that was asked for.
 pub(super) struct Asked {
     commits: Arc<Commits>,
     number: u64,
     at: Millis,
+    since: Instant,
     is_open: bool,
 }
 
 impl Asked {
     /// What came of it.
-    pub(super) fn answer<T>(self, outcome: Outcome<T>) -> Outcome<T> {
+    pub(super) fn answer<T>(mut self, outcome: Outcome<T>) -> Outcome<T> {
+        self.is_open = false;
         match &outcome {
             Ok(_) => self.committed(),
-            // It was tried again, or stands as it did.
-            Err(Fault::Again(_) | Fault::Held(_)) => self.refused(),
-            // The connection may have broken in the middle.
-            Err(Fault::Final(_)) => {}
+            // The connection broke in the middle.
+            Err(Fault::Final(StoreError::Unavailable(_))) => self.unknown(),
+            // The database has said that it was not.
+            Err(_) => {}
         }
         outcome
     }
 
-    /// It was committed, and so was what had been asked for before and was ever to be.
-    fn committed(mut self) {
-        self.is_open = false;
+    fn committed(&self) {
         let mut seen = self.commits.seen();
         if let Some(open) = seen.open.take_if(|open| open.asked < self.number) {
-            seen.over = Some(Stall::after(seen.over, open.from, self.at));
+            seen.over.push(Stall { from: open.from, until: open.until.max(self.at) });
         }
         seen.last = seen.last.max(Some(self.at));
     }
 
-    /// The database has said that it was not.
-    fn refused(mut self) {
-        self.is_open = false;
+    fn unknown(&self) {
+        let mut seen = self.commits.seen();
+        let until = self.at + self.since.elapsed();
+        // What was decided with the last one that was answered, or before, is no part of it.
+        let after_the_last =
+            seen.last.map_or(self.at, |last| (last + Duration::from_millis(1)).max(self.at - OF_OTHERS));
+        let from = after_the_last.min(self.at);
+        let asked = seen.asked;
+        seen.open = Some(match &seen.open {
+            Some(open) => Open { from: open.from.min(from), until: open.until.max(until), asked },
+            None => Open { from, until, asked },
+        });
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if self.is_open {
-            let mut seen = self.commits.seen();
-            // What another node decided may hang for longer than what this one did: since the last commit that was seen.
-            let from = seen.last.map_or(self.at, |last| last.min(self.at));
-            let from = seen.open.as_ref().map_or(from, |open| open.from.min(from));
-            seen.open = Some(Open { from, asked: seen.asked });
+        // A client that hangs up is no sign of anything.
+        if self.is_open && self.since.elapsed() >= HANGING {
+            self.unknown();
         }
     }
 }
@@ -108,37 +125,77 @@ mod tests {
         Millis::new(time)
     }
 
-    fn stall(from: i64, until: i64) -> Option<Stall> {
-        Some(Stall { from: at(from), until: at(until) })
+    fn stalls(of: &[(i64, i64)]) -> Vec<Stall> {
+        of.iter().map(|(from, until)| Stall { from: at(*from), until: at(*until) }).collect()
+    }
+
+    impl Commits {
+        fn told(&self, now: i64) -> Vec<Stall> {
+            self.stalls(at(now)).as_slice().to_vec()
+        }
+
+        fn was_committed(self: &Arc<Self>, time: i64) {
+            self.ask(at(time)).answer(Ok(())).unwrap_or_else(|_| unreachable!("it went well"));
+        }
+    }
+
+    /// One that is given up after two seconds without an answer.
+    fn hung(mut asked: Asked) {
+        asked.since -= Duration::from_secs(2);
     }
 
     #[test]
-    fn a_commit_without_an_answer_opens_a_stall_and_the_next_one_with_an_answer_ends_it() {
+    fn a_commit_that_hung_opens_a_stall_and_the_next_one_with_an_answer_ends_it() {
         let commits = Arc::new(Commits::default());
-        commits.ask(at(1000)).committed();
-        assert_eq!(commits.stall(at(1500)), None);
-        drop(commits.ask(at(2000)));
-        drop(commits.ask(at(3000)));
-        commits.ask(at(3500)).refused();
-        assert_eq!([4000, 9000].map(|now| commits.stall(at(now))), [stall(1000, 4000), stall(1000, 9000)]);
-        commits.ask(at(9000)).committed();
-        assert_eq!(commits.stall(at(20_000)), stall(1000, 9000));
-        commits.ask(at(200_000)).committed();
-        drop(commits.ask(at(300_000)));
-        assert_eq!(commits.stall(at(400_000)), stall(200_000, 400_000));
+        commits.was_committed(100_000);
+        assert_eq!(commits.told(100_500), []);
+        hung(commits.ask(at(101_000)));
+        hung(commits.ask(at(102_000)));
+        assert_eq!(
+            [104_000, 900_000].map(|now| commits.told(now)),
+            [104_000, 900_000].map(|now| stalls(&[(100_001, now)]))
+        );
+        commits.was_committed(200_000);
+        assert_eq!(commits.told(300_000), stalls(&[(100_001, 200_000)]));
+        hung(commits.ask(at(250_000)));
+        assert_eq!(
+            commits.told(300_000),
+            stalls(&[(100_001, 200_000), (240_000, 300_000)]),
+            "others no earlier than ten seconds before"
+        );
     }
 
     #[test]
-    fn what_was_decided_first_counts_whichever_is_given_up_first() {
+    fn neither_a_client_that_hangs_up_nor_a_refusal_opens_one_and_a_broken_connection_does() {
         let commits = Arc::new(Commits::default());
-        let (first, second) = (commits.ask(at(1000)), commits.ask(at(2500)));
-        commits.ask(at(2000)).committed();
-        drop(first);
-        assert_eq!(commits.stall(at(3000)), stall(1000, 3000));
-        // It was asked for before the other was given up: its answer shows nothing about that.
-        second.committed();
-        assert_eq!(commits.stall(at(4000)), stall(1000, 4000));
-        commits.ask(at(3500)).committed();
-        assert_eq!(commits.stall(at(4000)), stall(1000, 3500));
+        drop(commits.ask(at(1000)));
+        let refusals = [
+            Fault::Held(StoreError::Unavailable("held".to_owned())),
+            Fault::Again(StoreError::Unavailable("serialization".to_owned())),
+            Fault::Final(StoreError::Internal("a constraint".to_owned())),
+        ];
+        for refusal in refusals {
+            assert!(commits.ask(at(1000)).answer::<()>(Err(refusal)).is_err());
+        }
+        assert_eq!(commits.told(5000), []);
+        let broken = Fault::Final(StoreError::Unavailable("connection closed".to_owned()));
+        assert!(commits.ask(at(1000)).answer::<()>(Err(broken)).is_err());
+        assert_eq!(commits.told(5000), stalls(&[(1000, 5000)]));
+    }
+
+    #[test]
+    fn an_answer_to_what_was_asked_for_before_ends_nothing() {
+        let commits = Arc::new(Commits::default());
+        let (first, second) = (commits.ask(at(10_000)), commits.ask(at(12_500)));
+        commits.was_committed(11_000);
+        hung(first);
+        assert_eq!(commits.told(13_000), stalls(&[(10_000, 13_000)]));
+        assert!(second.answer(Ok(())).is_ok());
+        assert_eq!(commits.told(14_000), stalls(&[(10_000, 14_000)]));
+        // It was decided before the other was given up, at the end of its two seconds.
+        commits.was_committed(11_500);
+        let [Stall { from, until }] = commits.told(14_000)[..] else { panic!("there is one") };
+        assert_eq!(from, at(10_000));
+        assert!(until >= at(12_000) && until < at(13_000), "{until:?}");
     }
 }

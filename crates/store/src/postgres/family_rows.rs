@@ -77,8 +77,8 @@ impl FamilyRows {
         }
     }
 
-    pub(super) fn ask(&self, rotate: &Rotate, stall: Option<Stall>, now: Millis) -> Decision {
-        let found = rotation::Found { family: &self.family, session: &self.session, standing: &self.standing, stall };
+    pub(super) fn ask(&self, rotate: &Rotate, stalls: &[Stall], now: Millis) -> Decision {
+        let found = rotation::Found { family: &self.family, session: &self.session, standing: &self.standing, stalls };
         decide(&rotate.presented, Some(found), &rotate.lifetimes, rotate.nonce, now)
     }
 

@@ -18,17 +18,28 @@ struct Migration {
     version: u32,
     name: &'static str,
     sql: &'static str,
+    /// Whether nodes of the program before go on beside it.
+    beside_older: bool,
 }
 
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "initial", sql: include_str!("../../migrations/postgres/0001_initial.sql") },
-    Migration { version: 2, name: "throttles", sql: include_str!("../../migrations/postgres/0002_throttles.sql") },
-    Migration { version: 3, name: "transfers", sql: include_str!("../../migrations/postgres/0003_transfers.sql") },
-    Migration { version: 4, name: "hot_rows", sql: include_str!("../../migrations/postgres/0004_hot_rows.sql") },
+    migration(1, "initial", include_str!("../../migrations/postgres/0001_initial.sql")),
+    migration(2, "throttles", include_str!("../../migrations/postgres/0002_throttles.sql")),
+    migration(3, "transfers", include_str!("../../migrations/postgres/0003_transfers.sql")),
+    Migration {
+        beside_older: false,
+        ..migration(4, "hot_rows", include_str!("../../migrations/postgres/0004_hot_rows.sql"))
+    },
 ];
+
+const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {
+    Migration { version, name, sql, beside_older: true }
+}
 
 /// How long the database may take to say how far its schema has come.
 const ANSWER: Duration = Duration::from_secs(30);
+/// For how long nodes may take to stop.
+const STOPPING: Duration = Duration::from_secs(3);
 /// For how long it is tried to alter tables that others are using.
 const TRIED_FOR: Duration = Duration::from_secs(60);
 /// How long lies between two attempts: those who had to wait go on meanwhile.
@@ -75,6 +86,7 @@ pub(super) async fn run(connection: &Connection, clock: &Clock) -> Outcome<()> {
             Ok(Attempt::Done) => return Ok(()),
             Ok(Attempt::OfAnother) => began = Instant::now(),
             Err(Fault::Held(_)) => {}
+            Err(Fault::Final(StoreError::Schema(SchemaError::InUse { .. }))) if began.elapsed() < STOPPING => {}
             Err(fault) => return Err(fault),
         }
         let holders = holders(connection).await.unwrap_or_default();
@@ -105,6 +117,14 @@ async fn holders(connection: &Connection) -> Outcome<String> {
         Ok(format!("{name} (process {process})"))
     })?;
     Ok(named.join(", "))
+}
+
+/// The nodes that are at work, as far as this role may see them; one that starts does not listen yet. Through a pooler none does.
+async fn nodes_at_work(connection: &Connection) -> Outcome<String> {
+    let sql = "SELECT pid::bigint FROM pg_catalog.pg_stat_activity \
+               WHERE datname = current_database() AND query = 'LISTEN countersign' ORDER BY pid LIMIT 10";
+    let nodes = all(&connection.rows(sql, &[]).await?, |columns| Ok(columns.value::<i64>()?.to_string()))?;
+    Ok(nodes.join(", "))
 }
 
 async fn attempt(connection: &Connection, clock: &Clock) -> Outcome<Attempt> {
@@ -164,7 +184,14 @@ async fn migrate(connection: &Connection, clock: &Clock) -> Outcome<()> {
         }
         Clock::Manual(_) => clock.now(),
     };
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
+    let missing = || MIGRATIONS.iter().filter(|migration| migration.version > applied);
+    if applied > 0 && !missing().all(|migration| migration.beside_older) {
+        let nodes = nodes_at_work(connection).await?;
+        if !nodes.is_empty() {
+            return Err(StoreError::from(SchemaError::InUse { found: applied, known: known(), nodes }).into());
+        }
+    }
+    for migration in missing() {
         connection.batch(migration.sql).await?;
         let sql = "INSERT INTO countersign.migrations (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
         let (version, checksum) = (i64::from(migration.version), checksum(migration));

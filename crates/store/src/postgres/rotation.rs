@@ -31,10 +31,10 @@ pub(super) async fn rotate_in_turn(
     let Some(rows) = &mut found else {
         return Ok(presented.iter().map(|_| RotatedIn::Refused(Refusal::UnknownFamily)).collect());
     };
-    let stall = writing.base.commits.stall(writing.now);
+    let stalls = writing.base.commits.stalls(writing.now);
     let mut answers = Vec::with_capacity(presented.len());
     for Presentation { rotate, origin } in presented {
-        let answer = match rows.ask(rotate, stall, writing.now) {
+        let answer = match rows.ask(rotate, stalls.as_slice(), writing.now) {
             Decision::Refused(refusal) => RotatedIn::Refused(refusal),
             Decision::Rotated { family, successor } => rows.rotated(family, successor, writing.now),
             Decision::Reissued { family, successor, recurring } => {

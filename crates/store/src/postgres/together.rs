@@ -66,12 +66,12 @@ impl<'b> Batch<'b> {
 
     /// Answers what changes families alone. What ends a session, and what comes after it in the same family, is left.
     pub(super) fn answer(&mut self, presented: &[Presentation]) -> Vec<BatchAnswer> {
-        let stall = self.base.commits.stall(self.counted.now);
+        let stalls = self.base.commits.stalls(self.counted.now);
         let mut left = HashSet::new();
         let mut answers = Vec::with_capacity(presented.len());
         for presentation in presented {
             let family = presentation.family();
-            let answer = if left.contains(&family) { None } else { self.answer_one(presentation, stall) };
+            let answer = if left.contains(&family) { None } else { self.answer_one(presentation, stalls.as_slice()) };
             if answer.is_none() {
                 left.insert(family);
             }
@@ -80,12 +80,12 @@ impl<'b> Batch<'b> {
         answers
     }
 
-    fn answer_one(&mut self, Presentation { rotate, .. }: &Presentation, stall: Option<Stall>) -> BatchAnswer {
+    fn answer_one(&mut self, Presentation { rotate, .. }: &Presentation, stalls: &[Stall]) -> BatchAnswer {
         let Some(rows) = self.families.get_mut(&rotate.presented.token.family) else {
             return Some(RotatedIn::Refused(Refusal::UnknownFamily));
         };
         let now = self.counted.now;
-        match rows.ask(rotate, stall, now) {
+        match rows.ask(rotate, stalls, now) {
             Decision::Refused(refusal) => Some(RotatedIn::Refused(refusal)),
             // A transaction of its own notes how long access tokens live from now on.
             _ if self.counted.is_exceeded_by(rotate.lifetimes.access_token) => None,

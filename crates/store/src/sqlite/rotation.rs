@@ -35,8 +35,8 @@ struct Rows {
 /// To be run without a guard: it asks for one where it writes more than one statement.
 pub(super) fn rotate(writing: &Writing<'_>, rotate: &Rotate, origin: Origin) -> StoreResult<RotatedIn> {
     let rows = find(writing, rotate)?;
-    let stall = writing.stall;
-    let found = rows.as_ref().map(|Rows { family, session, standing, .. }| Found { family, session, standing, stall });
+    let stalls = writing.stalls;
+    let found = rows.as_ref().map(|Rows { family, session, standing, .. }| Found { family, session, standing, stalls });
     let decision = decide(&rotate.presented, found, &rotate.lifetimes, rotate.nonce, writing.now);
     let Some(rows) = rows else {
         return Ok(RotatedIn::Refused(Refusal::UnknownFamily));

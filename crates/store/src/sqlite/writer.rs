@@ -6,7 +6,7 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_core::sessions::stall::Stall;
 use countersign_core::time::Millis;
@@ -25,12 +25,13 @@ use crate::sqlite::log::Log;
 use crate::sqlite::queue::{Bell, Next, Receiver, Refused, Sender, queue};
 use crate::sqlite::rows::execute;
 use crate::sqlite::state;
+use crate::stalls::Stalls;
 use crate::{Clock, StoreResult};
 
 /// How many jobs share a transaction at the most.
 const BATCH: usize = 256;
 
-/// From how long on a transaction is one of which callers may not have heard in time.
+/// From how long on a transaction hangs: callers that wait for it may have given up.
 const HANGING: Duration = Duration::from_secs(1);
 
 /// What a verb has while it writes.
@@ -40,7 +41,7 @@ pub(super) struct Writing<'c> {
     /// The time that counts for the verb.
     pub(super) now: Millis,
     /// When commits hung lately.
-    pub(super) stall: Option<Stall>,
+    pub(super) stalls: &'c [Stall],
     /// The longest that an access token had lived, in milliseconds, when the transaction began.
     pub(super) longest_access_lifetime: i64,
     feed_seq: Cell<Option<u64>>,
@@ -104,7 +105,7 @@ impl Writer {
         keeper: Keeper,
     ) -> StoreResult<(Self, JoinHandle<()>)> {
         let (queue, messages) = queue(BATCH);
-        let thread = Thread { connection, log, disk, clock, feed, keeper, stall: None };
+        let thread = Thread { connection, log, disk, clock, feed, keeper, stalls: Stalls::default() };
         let handle = Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.serve(&messages))
@@ -200,7 +201,7 @@ struct Thread {
     feed: watch::Sender<u64>,
     keeper: Keeper,
     /// When commits hung lately.
-    stall: Option<Stall>,
+    stalls: Stalls,
 }
 
 impl Thread {
@@ -260,11 +261,11 @@ impl Thread {
             jobs.into_iter().for_each(|job| job.answer(Some(&error)));
             return;
         }
-        let began = self.clock.now();
+        let (from, since) = (self.clock.now(), Instant::now());
         let outcome = self.transact(&mut jobs);
-        let ended = self.clock.now();
-        if ended >= began + HANGING {
-            self.stall = Some(Stall::after(self.stall, began, ended));
+        let took = self.clock.took(from, since);
+        if took >= HANGING {
+            self.stalls.push(Stall { from, until: from + took });
         }
         if outcome.is_err() && !self.connection.is_autocommit() {
             // Where even this fails the next BEGIN will tell.
@@ -316,9 +317,9 @@ impl Thread {
         let changes_before = connection.total_changes();
         let now = self.clock.now();
         let (feed_seq, rotated, guarded) = (Cell::new(None), Cell::new(false), Cell::new(false));
-        let stall = self.stall;
+        let stalls = self.stalls.as_slice();
         let writing =
-            Writing { connection, now, stall, longest_access_lifetime, feed_seq, rotated, changes_before, guarded };
+            Writing { connection, now, stalls, longest_access_lifetime, feed_seq, rotated, changes_before, guarded };
         if job.guarded_from_the_start() {
             writing.guard()?;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_core::ids::ClientId;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_store::database::{OpenMode, SchemaVersion};
@@ -45,7 +46,7 @@ const AS_IT_WAS_BEFORE: &str = "ALTER TABLE countersign.sessions ADD COLUMN born
     UPDATE countersign.sessions s SET born_global = f.born_global, born_session = f.born_session, \
     expires_at = f.session_expires_at, ended_at = f.ended_at, end_reason = f.end_reason \
     FROM countersign.families f WHERE f.session = s.id; \
-    UPDATE countersign.families SET client = 'first-party'; ALTER TABLE countersign.families ALTER COLUMN client SET NOT NULL, \
+    UPDATE countersign.families SET client = 'first-party' WHERE client IS NULL; ALTER TABLE countersign.families ALTER COLUMN client SET NOT NULL, \
     DROP COLUMN account, DROP COLUMN born_global, DROP COLUMN born_session, \
     DROP COLUMN session_expires_at, DROP COLUMN ended_at, DROP COLUMN end_reason; \
     DELETE FROM countersign.migrations WHERE version = 4";
@@ -56,6 +57,9 @@ async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long() {
     let world = World::<PostgresHarness>::new().await;
     let alice = world.register("alice").await;
     let (living, ended) = (world.sign_in(alice.id).await, world.sign_in(alice.id).await);
+    let mut begin = world.begin(alice.id);
+    begin.client = ClientId::parse("other").unwrap();
+    let of_another_client = world.sign_in_with(begin).await;
     world.end(alice.id, ended.session).await.unwrap();
     world.store().close().await.unwrap();
     world.harness.sql(AS_IT_WAS_BEFORE).await;
@@ -82,6 +86,9 @@ async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long() {
     let SchemaVersion { applied, known } = schema_version(&world.harness.url()).await.unwrap();
     assert_eq!(applied, known);
     assert!(matches!(rotated(&migrated, world.presentation(&living.token)).await.unwrap(), RotatedIn::Rotated(..)));
+    let mut own = world.presentation(&of_another_client.token);
+    own.presented.client = ClientId::parse("other").unwrap();
+    assert!(matches!(rotated(&migrated, own).await.unwrap(), RotatedIn::Rotated(..)));
     let signed_out = Refusal::Dead(Dead::Ended(EndReason::SignedOut));
     assert_eq!(rotated(&migrated, world.presentation(&ended.token)).await.unwrap(), RotatedIn::Refused(signed_out));
 }
@@ -99,6 +106,24 @@ async fn the_migration_of_another_node_is_waited_for() {
     assert!(tokio::time::timeout(Duration::from_secs(3), &mut started).await.is_err(), "it is not its turn");
     migrating.rollback().await.unwrap();
     started.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/with-postgres cargo test -p countersign-store -- --ignored"]
+async fn tables_on_which_older_nodes_are_at_work_are_not_taken_from_them() {
+    let world = World::<PostgresHarness>::new().await;
+    world.store().close().await.unwrap();
+    world.harness.sql(AS_IT_WAS_BEFORE).await;
+    let older = world.harness.connect().await;
+    older.batch_execute("LISTEN countersign").await.unwrap();
+    let refused = world.harness.start().await.unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(SchemaError::InUse { found: 3, known: 4, .. })), "{refused:?}");
+    assert_eq!(schema_version(&world.harness.url()).await.unwrap().applied, 3);
+
+    let mut starting = Box::pin(world.harness.start());
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut starting).await.is_err(), "it may be about to stop");
+    drop(older);
+    starting.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,9 +35,6 @@ async fn a_client_without_a_retry_key_outlives_a_commit_that_hung_for_longer_tha
         [world.sign_in(alice.id).await, world.sign_in(alice.id).await, world.sign_in(alice.id).await];
     world.successor(&before.token).await;
     world.advance(MOMENT);
-    world.sign_in(alice.id).await;
-
-    world.advance(MOMENT);
     hang_commits(&world).await;
     for token in [&hung.token, &late.token] {
         let unknown = rotated(&*world.store(), world.presentation(token)).await;

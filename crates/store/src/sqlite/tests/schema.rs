@@ -4,16 +4,18 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_core::events::Origin;
+use countersign_core::ids::ClientId;
 use countersign_core::sessions::rotation::Refusal;
 use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_core::throttles::{Quota, Usage};
 use rusqlite::Connection;
 
-use super::{Place, register, rotate, sign_in, sign_out};
+use super::{Place, new_session, presentation, register, rotate, sign_in, sign_out};
 use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{SchemaError, StoreError};
 use crate::sqlite::{SqliteStore, schema_version};
-use crate::verbs::{Bucket, Charge, RotatedIn};
+use crate::verbs::{Begin, Bucket, Charge, RotatedIn};
 use crate::{Clock, Store as _};
 
 async fn made() -> Place {
@@ -76,6 +78,11 @@ async fn a_database_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
     let token = sign_in(&store, 1, 2).await;
     let ended = sign_in(&store, 1, 3).await;
     sign_out(&store, 1, 3).await;
+    let other = ClientId::parse("other").unwrap();
+    let begin = Begin { client: other.clone(), ..new_session(1, 4) };
+    let mut of_another_client = presentation(&begin.token);
+    of_another_client.presented.client = other;
+    store.begin_session(begin, Origin::SERVER).await.unwrap();
     store.close().await.unwrap();
     place.raw().execute_batch(&back_to_version_1()).unwrap();
     assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 1, known: 4 });
@@ -87,6 +94,8 @@ async fn a_database_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
     assert_eq!(schema_version(&place.path()).unwrap(), SchemaVersion { applied: 4, known: 4 });
     assert!(store.account(super::new_account(1).id).await.unwrap().is_some());
     assert!(matches!(rotate(&store, &token).await, RotatedIn::Rotated(..)));
+    let rotated = store.rotate(of_another_client, Origin::SERVER).await.unwrap().committed().await.unwrap();
+    assert!(matches!(rotated, RotatedIn::Rotated(..)), "{rotated:?}");
     let signed_out = Refusal::Dead(Dead::Ended(EndReason::SignedOut));
     assert_eq!(rotate(&store, &ended).await, RotatedIn::Refused(signed_out));
     let bucket = Bucket::from_bytes(super::id(1));

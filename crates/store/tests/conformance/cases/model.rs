@@ -141,7 +141,7 @@ impl Model {
         };
         let (session, family) = self.sessions[at].clone();
         let standing = self.standing(session.account);
-        let found = Found { family: &family, session: &session, standing: &standing, stall: None };
+        let found = Found { family: &family, session: &session, standing: &standing, stalls: &[] };
         let account = self.held(session.account).account.clone();
         let granted = Box::new(Granted {
             subject: account.clone().into(),
