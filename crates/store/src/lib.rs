@@ -10,6 +10,7 @@ mod committing;
 pub mod database;
 pub mod error;
 mod fail_points;
+mod opening;
 pub mod postgres;
 mod random;
 pub mod sqlite;

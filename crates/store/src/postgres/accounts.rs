@@ -7,11 +7,11 @@ use countersign_core::ids::{AccountId, SessionId};
 use countersign_core::roles::{Role, Roles};
 
 use crate::error::StoreError;
+use crate::postgres::access;
 use crate::postgres::connection::Connection;
 use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::rows::{account_columns, all, first, params, roles_text};
-use crate::postgres::sessions;
 use crate::postgres::writing::Writing;
 use crate::verbs::{FeedPosition, NewAccount, Registered};
 
@@ -76,7 +76,7 @@ async fn is_administrators(writing: &Writing, session: SessionId) -> Outcome<boo
     writing.rows(sql, params![session.as_uuid()]).await?;
     let sql = "SELECT id FROM countersign.families WHERE session = $1 FOR SHARE";
     writing.rows(sql, params![session.as_uuid()]).await?;
-    let found = sessions::session_account_held(writing, session).await?;
+    let found = access::session_account_held(writing, session).await?;
     Ok(found.is_ok_and(|found| found.account.roles.contains(Role::ADMIN)))
 }
 

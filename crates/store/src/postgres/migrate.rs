@@ -7,8 +7,8 @@ use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
 use tokio::time::timeout;
 
-use crate::database::SchemaVersion;
 use crate::error::{SchemaError, StoreError};
+use crate::opening::SchemaVersion;
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::rows::{all, database_time, first, params};

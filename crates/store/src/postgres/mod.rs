@@ -1,5 +1,6 @@
 //! The back-end for several nodes: one PostgreSQL database, of which each node remembers what it was promised.
 
+mod access;
 mod accounts;
 mod attempts;
 mod base;
@@ -45,8 +46,8 @@ pub(crate) use transfer::PostgresPlace;
 pub use url::{InvalidPostgresUrl, PostgresUrl};
 
 use crate::clock::Offset;
-use crate::database::{OpenMode, SchemaVersion};
 use crate::error::{RestoredError, StoreError};
+use crate::opening::{OpenMode, SchemaVersion};
 use crate::postgres::attempts::{PATIENCE, Tries, look, patiently, transact};
 use crate::postgres::base::Base;
 use crate::postgres::batches::Batches;

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::postgres::attempts::{LONG_PATIENCE, PATIENCE, Tries, look, patiently, read, transact};
 use crate::postgres::events::Record;
 use crate::postgres::{
-    PostgresStore, accounts, ending, events, keys, passwords, prune, restores, revocations, sessions, state, throttles,
+    PostgresStore, access, accounts, ending, events, keys, passwords, prune, restores, revocations, sessions, state,
+    throttles,
 };
 use crate::verbs::{
     AccessDenied, Begin, Begun, Bucket, Charge, Credentials, Ended, EventQuery, FeedPosition, ListedSession,
@@ -88,7 +89,7 @@ impl Store for PostgresStore {
     }
 
     async fn session_account(&self, session: SessionId) -> StoreResult<Result<SessionAccount, AccessDenied>> {
-        read!(&self.base, PATIENCE, |connection| sessions::session_account(&self.base, &connection, session))
+        read!(&self.base, PATIENCE, |connection| access::session_account(&self.base, &connection, session))
     }
 
     async fn sessions(&self, account: AccountId, limit: u32) -> StoreResult<Vec<ListedSession>> {

@@ -11,7 +11,7 @@ use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{account_columns, execute, execute_on_one, many, one, roles_text};
 use crate::sqlite::writer::Writing;
-use crate::sqlite::{sessions, state};
+use crate::sqlite::{access, state};
 use crate::verbs::{FeedPosition, NewAccount, Registered};
 
 /// The most accounts that one query gives.
@@ -62,7 +62,7 @@ pub(super) fn register(writing: &Writing<'_>, new: NewAccount, origin: Origin) -
 
 /// Whether the session is alive and its account an administrator's: hashing took its time since that was asked first.
 fn is_administrators(writing: &Writing<'_>, session: SessionId) -> StoreResult<bool> {
-    let found = sessions::session_account(writing.connection, session, writing.now)?;
+    let found = access::session_account(writing.connection, session, writing.now)?;
     Ok(found.is_ok_and(|found| found.account.roles.contains(Role::ADMIN)))
 }
 

@@ -5,8 +5,8 @@ use countersign_core::epochs::Epoch;
 use countersign_core::time::Millis;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use crate::database::SchemaVersion;
 use crate::error::SchemaError;
+use crate::opening::SchemaVersion;
 use crate::sqlite::connection::use_write_ahead_log;
 use crate::sqlite::rows::{many, one};
 use crate::{Clock, StoreResult, random};

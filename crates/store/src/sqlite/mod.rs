@@ -1,5 +1,6 @@
 //! The embedded back-end: one SQLite file, one writer that commits in groups, a few readers.
 
+mod access;
 mod accounts;
 mod backup;
 mod connection;
@@ -42,9 +43,9 @@ use tokio::sync::watch;
 pub use backup::{BackupProgress, backup};
 pub(crate) use transfer::SqlitePlace;
 
-pub use crate::database::OpenMode;
-use crate::database::SchemaVersion;
 use crate::error::{RestoredError, StoreError};
+pub use crate::opening::OpenMode;
+use crate::opening::SchemaVersion;
 use crate::sqlite::connection::{Access, connect, create, locate};
 use crate::sqlite::disk::Disk;
 use crate::sqlite::keeper::Keeper;

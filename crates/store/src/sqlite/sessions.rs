@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use countersign_core::accounts::Account;
 use countersign_core::events::{EventKind, Origin};
-use countersign_core::ids::{AccountId, SessionId};
+use countersign_core::ids::AccountId;
 use countersign_core::sessions::limit::{Used, making_room};
 use countersign_core::sessions::rotation;
 use countersign_core::sessions::state::{EndReason, Session, Standing, alive};
@@ -13,7 +13,6 @@ use countersign_core::time::Millis;
 use rusqlite::{Connection, params};
 
 use crate::StoreResult;
-use crate::sqlite::ending::NEVER_IDLE;
 use crate::sqlite::events::Record;
 use crate::sqlite::passwords::Stored;
 use crate::sqlite::rows::{
@@ -21,7 +20,7 @@ use crate::sqlite::rows::{
 };
 use crate::sqlite::writer::Writing;
 use crate::sqlite::{ending, families, state};
-use crate::verbs::{AccessDenied, Begin, Begun, Granted, ListedSession, SessionAccount};
+use crate::verbs::{Begin, Begun, Granted, ListedSession};
 
 /// The most sessions that one query gives.
 const PAGE: u32 = 1000;
@@ -157,30 +156,6 @@ fn used(columns: &mut Columns<'_>, session: Session) -> StoreResult<(Used, Milli
     let created_at = columns.millis()?;
     let last_used_at = columns.maybe_millis()?.unwrap_or(created_at);
     Ok((Used { session, last_used_at, idle_expires_at: columns.millis()? }, created_at))
-}
-
-pub(super) fn session_account(
-    connection: &Connection,
-    id: SessionId,
-    now: Millis,
-) -> StoreResult<Result<SessionAccount, AccessDenied>> {
-    let sql = concat!(
-        "SELECT ",
-        session_columns!(),
-        ", ",
-        standing_columns!(),
-        ", ",
-        account_columns!(),
-        " FROM families f JOIN accounts a ON a.id = f.account, auth_state g WHERE f.session = ?1"
-    );
-    let found = one(connection, sql, [id.as_bytes()], |columns| {
-        Ok((columns.session()?, columns.standing()?, columns.account()?))
-    })?;
-    let Some((session, standing, account)) = found else {
-        return Ok(Err(AccessDenied::UnknownSession));
-    };
-    let answer = alive(&session, NEVER_IDLE, &standing, now).map_err(AccessDenied::Dead);
-    Ok(answer.map(|()| SessionAccount { account, global_epoch: standing.epochs.global }))
 }
 
 pub(super) fn list(

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 
 use crate::sqlite::events::Record;
 use crate::sqlite::{
-    SqliteStore, accounts, ending, events, keys, passwords, prune, revocations, rotation, sessions, state, throttles,
+    SqliteStore, access, accounts, ending, events, keys, passwords, prune, revocations, rotation, sessions, state,
+    throttles,
 };
 use crate::verbs::{
     AccessDenied, Begin, Begun, Bucket, Charge, Credentials, Ended, EventQuery, FeedPosition, ListedSession,
@@ -89,7 +90,7 @@ impl Store for SqliteStore {
 
     async fn session_account(&self, session: SessionId) -> StoreResult<Result<SessionAccount, AccessDenied>> {
         let now = self.clock.now();
-        self.readers.run(move |connection| sessions::session_account(connection, session, now)).await
+        self.readers.run(move |connection| access::session_account(connection, session, now)).await
     }
 
     async fn sessions(&self, account: AccountId, limit: u32) -> StoreResult<Vec<ListedSession>> {
