@@ -1,21 +1,21 @@
 //! What the transactions of one node share: connections, what it remembers, the clock, and where a transaction begins.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_core::time::Millis;
 use tokio_postgres::Row;
 
 use crate::Clock;
 use crate::clock::Offset;
-use crate::error::{RestoredError, StoreError};
+use crate::error::{MovedError, RestoredError, StoreError};
 use crate::postgres::commits::Commits;
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::{Fault, Outcome};
+use crate::postgres::lanes;
 use crate::postgres::node::{Comparison, Lane, Node};
 use crate::postgres::pool::Connections;
-use crate::postgres::rows::{corrupt, first, params};
-use crate::postgres::state;
+use crate::postgres::rows::{database_time, first, milliseconds, missing, params};
 use crate::verbs::FeedPosition;
 
 /// What every transaction of a store shares.
@@ -42,7 +42,7 @@ pub(super) struct Counted {
 impl Counted {
     /// True where none has lived so long until now.
     pub(super) fn is_exceeded_by(&self, access_lifetime: Duration) -> bool {
-        state::milliseconds(access_lifetime) > self.longest_access_lifetime
+        milliseconds(access_lifetime) > self.longest_access_lifetime
     }
 }
 
@@ -82,10 +82,45 @@ impl Base {
     pub(super) async fn known(&self, connection: Connection) -> Outcome<Connection> {
         if connection.is_new() {
             // Whether a database that has moved may be looked at, the verb knows.
-            state::look(self, &connection).await?;
+            self.look(&connection).await?;
             connection.set_known();
         }
         Ok(connection)
+    }
+
+    /// Where the feed stands, held against what was known before. Asked all the time, so it also tells when the database has moved.
+    pub(super) async fn look_at_position(&self, connection: &Connection) -> Outcome<FeedPosition> {
+        let (found, moved) = self.look(connection).await?;
+        self.node.stays_unless(moved)?;
+        Ok(found)
+    }
+
+    /// Where the feed stands and where the database has moved to, held against what was known before where it has not.
+    pub(super) async fn look(&self, connection: &Connection) -> Outcome<(FeedPosition, Option<MovedError>)> {
+        let before = self.node.memory();
+        let sql = concat!(
+            "SELECT ",
+            database_time!(),
+            ", incarnation, feed_seq, global_epoch, moved_to, arriving IS NOT NULL FROM countersign.auth_state"
+        );
+        let asked = Instant::now();
+        let rows = connection.rows(sql, &[]).await?;
+        let took = asked.elapsed();
+        let read = first(&rows, |columns| Ok((columns.millis()?, columns.position()?, columns.moved()?)))?;
+        let (time, found, moved) = read.ok_or_else(missing)?;
+        self.offset.learn(&self.clock, time, took);
+        if moved.is_some() {
+            // Others go on without it.
+            return Ok((found, moved));
+        }
+        self.continues(&before.position, &found, connection).await?;
+        // Every lane, used or not: whatever of this node is lost shows within one poll, and no used token lives longer than that.
+        let committed = lanes::committed(connection, self.node.id).await?;
+        if let Some((found, seen)) = lanes::behind(&before.lanes, &committed) {
+            return Err(self.lost(RestoredError::LostCommits { found, seen }, connection));
+        }
+        self.node.saw(found);
+        Ok((found, None))
     }
 
     /// What the columns of [`counted_columns`] tell. Fails where the database is not to be served.
@@ -96,7 +131,7 @@ impl Base {
             let counted = Counted { commit_seq, position, longest_access_lifetime, now: self.settle(time) };
             Ok((counted, columns.moved()?))
         })?
-        .ok_or_else(|| corrupt("auth_state is empty"))?;
+        .ok_or_else(missing)?;
         self.node.stays_unless(moved)?;
         Ok(counted)
     }

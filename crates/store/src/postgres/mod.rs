@@ -14,6 +14,7 @@ mod families;
 mod family_rows;
 mod keeper;
 mod keys;
+mod lanes;
 mod listener;
 mod migrate;
 mod node;
@@ -55,7 +56,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::node::Node;
 use crate::postgres::pool::Connections;
-use crate::postgres::rows::{first, params};
+use crate::postgres::rows::{first, missing, params};
 use crate::postgres::witness::{Testimony, Witness};
 use crate::{Clock, StoreResult, random};
 
@@ -225,7 +226,7 @@ async fn look_around(connection: &Connection, witness: &Witness, mode: OpenMode)
     }
     let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
     let rows = connection.rows(sql, params![]).await?;
-    let mut position = first(&rows, |columns| columns.position())?.ok_or_else(state::missing)?;
+    let mut position = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
     if mode == OpenMode::Maintain
         && let Ok(Some(testimony)) = witness.read()
     {

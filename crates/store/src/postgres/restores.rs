@@ -7,8 +7,7 @@ use countersign_core::events::{EventKind, Origin, RevocationScope};
 use crate::postgres::base::Base;
 use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::Outcome;
-use crate::postgres::rows::{first, params};
-use crate::postgres::state;
+use crate::postgres::rows::{first, missing, params};
 use crate::postgres::writing::Writing;
 use crate::random;
 use crate::verbs::FeedPosition;
@@ -26,7 +25,7 @@ pub(super) enum Accepted {
 pub(super) async fn accept(writing: &Writing, known: &FeedPosition, origin: Origin) -> Outcome<Accepted> {
     let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state FOR UPDATE";
     let rows = writing.rows(sql, &[]).await?;
-    let found = first(&rows, |columns| columns.position())?.ok_or_else(state::missing)?;
+    let found = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
     if found.incarnation != known.incarnation {
         let sql = "SELECT 1 FROM countersign.incarnations WHERE incarnation = $1";
         if !writing.rows(sql, params![known.incarnation.as_uuid()]).await?.is_empty() {

@@ -8,7 +8,7 @@ use countersign_core::time::Millis;
 use crate::postgres::connection::Connection;
 use crate::postgres::events::{Record, Until};
 use crate::postgres::failures::Outcome;
-use crate::postgres::rows::{Columns, all, corrupt, first, params};
+use crate::postgres::rows::{Columns, all, corrupt, first, missing, params};
 use crate::postgres::writing::Writing;
 use crate::postgres::{accounts, state};
 use crate::verbs::{FeedPosition, NewReader, Outstanding, REVOCATION_MARGIN, Reader, Receipt, ReceiptScope};
@@ -88,7 +88,7 @@ pub(super) async fn beginning(connection: &Connection, now: Millis) -> Outcome<u
     let sql = "SELECT coalesce((SELECT min(feed_seq) - 1 FROM countersign.events WHERE feed_seq > 0 AND feed_expires_at > $1), \
                feed_seq) FROM countersign.auth_state";
     let rows = connection.rows(sql, params![(now - REVOCATION_MARGIN).get()]).await?;
-    first(&rows, |columns| columns.counter())?.ok_or_else(|| state::missing().into())
+    first(&rows, |columns| columns.counter())?.ok_or_else(|| missing().into())
 }
 
 pub(super) async fn page(connection: &Connection, after: u64, limit: u32) -> Outcome<Vec<Revocation>> {

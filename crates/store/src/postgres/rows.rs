@@ -1,6 +1,7 @@
 //! Rows and the core's types: one reader per type, and the column list that it reads.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use countersign_core::accounts::{Account, Email, PasswordHash, Username};
 use countersign_core::epochs::Epoch;
@@ -338,6 +339,16 @@ pub(super) fn address_bytes(address: Option<IpAddr>) -> Option<Vec<u8>> {
 /// The list of roles as it is stored.
 pub(super) fn roles_text(roles: &Roles) -> Outcome<String> {
     Ok(serde_json::to_string(roles).map_err(|error| StoreError::Internal(error.to_string()))?)
+}
+
+/// A lifetime as the database keeps it.
+pub(super) fn milliseconds(lifetime: Duration) -> i64 {
+    i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The row that there is once is not there.
+pub(super) fn missing() -> StoreError {
+    corrupt("auth_state is empty")
 }
 
 pub(super) fn corrupt(what: &str) -> StoreError {

@@ -14,8 +14,7 @@ use crate::postgres::connection::{Connection, Parameter};
 use crate::postgres::failures::{Fault, Outcome};
 use crate::postgres::node::Memory;
 use crate::postgres::pool::Connections;
-use crate::postgres::rows::{Bound, Columns, all, corrupt, database_time, first, params};
-use crate::postgres::state;
+use crate::postgres::rows::{Bound, Columns, all, corrupt, database_time, first, missing, params};
 use crate::postgres::url::PostgresUrl;
 use crate::postgres::witness::{Testimony, Witness};
 use crate::transfer::{Away, Column, Kind, Marks, PAGE, Place, Row, State, TABLES, Table, Value};
@@ -195,7 +194,7 @@ async fn marks(connection: &Connection, hold: &str) -> Outcome<Marks> {
         let away = to.zip(by).map(|(to, by)| Away { to, by, for_good: for_good == 1 });
         Ok(Marks { incarnation, away, arriving: columns.value()?, arrived: columns.value()? })
     })?;
-    Ok(marks.ok_or_else(state::missing)?)
+    Ok(marks.ok_or_else(missing)?)
 }
 
 async fn leave(connection: &Connection, id: Uuid, to: &str) -> Outcome<Option<()>> {
@@ -253,7 +252,7 @@ async fn standing(connection: &Connection) -> Outcome<State> {
             numbers,
         })
     })?;
-    Ok(state.ok_or_else(state::missing)?)
+    Ok(state.ok_or_else(missing)?)
 }
 
 async fn arrive(connection: &Connection, clock: &Clock, id: Uuid, detail: &str, state: &State) -> Outcome<Option<()>> {
@@ -286,7 +285,7 @@ async fn bear_witness(connection: &Connection, witness: &Witness) -> Outcome<()>
     }
     let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
     let rows = connection.rows(sql, &[]).await?;
-    let position = first(&rows, |columns| columns.position())?.ok_or_else(state::missing)?;
+    let position = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
     let node = random::id()?;
     Ok(witness.write(&Testimony::of(node, Memory { position, lanes: vec![] }))?)
 }

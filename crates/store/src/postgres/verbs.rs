@@ -113,7 +113,7 @@ impl Store for PostgresStore {
     }
 
     async fn feed_position(&self) -> StoreResult<FeedPosition> {
-        look!(&self.base, PATIENCE, |connection| state::position(&self.base, &connection))
+        look!(&self.base, PATIENCE, |connection| self.base.look_at_position(&connection))
     }
 
     async fn feed_beginning(&self) -> StoreResult<u64> {

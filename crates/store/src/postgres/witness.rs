@@ -14,9 +14,9 @@ use crate::StoreResult;
 use crate::error::{RestoredError, StoreError};
 use crate::postgres::connection::Connection;
 use crate::postgres::failures::Outcome;
+use crate::postgres::lanes;
 use crate::postgres::node::Memory;
-use crate::postgres::rows::{all, corrupt, first, params};
-use crate::postgres::state;
+use crate::postgres::rows::{corrupt, first, missing, params};
 use crate::postgres::writing::Writing;
 use crate::verbs::FeedPosition;
 
@@ -116,7 +116,7 @@ impl Witness {
         };
         let sql = "SELECT incarnation, feed_seq, global_epoch FROM countersign.auth_state";
         let rows = connection.rows(sql, &[]).await?;
-        let found = first(&rows, |columns| columns.position())?.ok_or_else(state::missing)?;
+        let found = first(&rows, |columns| columns.position())?.ok_or_else(missing)?;
         let witness = self.shown();
         if found.incarnation != seen.incarnation {
             let sql = "SELECT 1 FROM countersign.incarnations WHERE incarnation = $1";
@@ -126,11 +126,11 @@ impl Witness {
         if found.seq < seen.feed_seq {
             return Ok(Some(RestoredError::WentBack { found: found.seq, seen: seen.feed_seq, witness }));
         }
-        let committed = lanes(connection, seen.node).await?;
+        let committed = lanes::committed(connection, seen.node).await?;
         if committed.iter().any(|(lane, _)| *lane == FOLLOWED) {
             return Ok(None);
         }
-        Ok(behind(&seen.lanes, &committed).map(|(found, seen)| RestoredError::WentBack { found, seen, witness }))
+        Ok(lanes::behind(&seen.lanes, &committed).map(|(found, seen)| RestoredError::WentBack { found, seen, witness }))
     }
 
     pub(super) fn read(&self) -> StoreResult<Option<Testimony>> {
@@ -197,20 +197,6 @@ fn private_file() -> fs::OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-/// The first lane in which there is less than was seen: what there is, and what was seen.
-pub(super) fn behind(seen: &[u64], committed: &[(i64, u64)]) -> Option<(u64, u64)> {
-    seen.iter().enumerate().find_map(|(lane, seen)| {
-        let found = committed.iter().find(|(number, _)| *number == lane as i64).map_or(0, |(_, seq)| *seq);
-        (found < *seen).then_some((found, *seen))
-    })
-}
-
-/// What a node has committed, by lane.
-pub(super) async fn lanes(connection: &Connection, node: Uuid) -> Outcome<Vec<(i64, u64)>> {
-    let sql = "SELECT lane, commit_seq FROM countersign.lanes WHERE node = $1";
-    all(&connection.rows(sql, params![node]).await?, |columns| Ok((columns.value()?, columns.counter()?)))
 }
 
 #[cfg(test)]

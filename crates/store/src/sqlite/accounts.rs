@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{account_columns, execute, execute_on_one, many, one, roles_text};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::sqlite::{access, state};
 use crate::verbs::{FeedPosition, NewAccount, Registered};
 

@@ -10,7 +10,7 @@ use crate::StoreResult;
 use crate::error::StoreError;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{many, one, session_columns, standing_columns};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::verbs::{Ended, FeedPosition, has_to_be_told};
 
 /// For whoever asks whether a session was revoked, and not whether its refresh token is still good.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use crate::StoreResult;
 use crate::sqlite::rows::{Columns, address_bytes, corrupt, execute, many};
 use crate::sqlite::state;
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::verbs::{EventQuery, FeedPosition};
 
 /// The most events that one query gives.

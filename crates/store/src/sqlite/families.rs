@@ -7,7 +7,7 @@ use rusqlite::{ToSql, named_params, params};
 
 use crate::StoreResult;
 use crate::sqlite::rows::{execute, execute_on_one};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 
 /// Writes the family of a session that begins, with what a refresh has to know of that.
 pub(super) fn insert(writing: &Writing<'_>, session: &Session, family: &Family) -> StoreResult<()> {

@@ -5,7 +5,7 @@ use std::mem;
 use crate::StoreResult;
 use crate::committing::Reply;
 use crate::error::StoreError;
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 
 pub(super) trait Job: Send {
     /// Whether it is to be guarded from its beginning.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{execute, many, one};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::verbs::NewKey;
 
 pub(super) fn list(connection: &Connection, key_use: KeyUse) -> StoreResult<Vec<StoredKey>> {

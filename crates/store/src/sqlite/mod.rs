@@ -30,6 +30,7 @@ mod transfer;
 mod verbs;
 mod witness;
 mod writer;
+mod writing;
 
 #[cfg(test)]
 mod tests;

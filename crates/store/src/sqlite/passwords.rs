@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{account_columns, execute_on_one, one};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::sqlite::{accounts, ending, state};
 use crate::verbs::{Credentials, FeedPosition, PasswordChange, PasswordWritten};
 

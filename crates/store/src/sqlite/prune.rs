@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::StoreResult;
 use crate::sqlite::rows::{execute, many, session_columns, standing_columns};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::verbs::{Pruned, REVOCATION_MARGIN, Sweep};
 
 /// Which throttles are of no more use, `?1` being the time and `?2` a time that no usage reaches unless a clock was ahead.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{Columns, corrupt, execute, many, one};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::sqlite::{accounts, state};
 use crate::verbs::{FeedPosition, NewReader, Outstanding, REVOCATION_MARGIN, Reader, Receipt, ReceiptScope};
 

@@ -8,7 +8,7 @@ use countersign_core::time::Millis;
 use crate::StoreResult;
 use crate::sqlite::events::Record;
 use crate::sqlite::rows::{family_columns, one, session_columns, standing_columns, subject_columns};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::sqlite::{ending, families, state};
 use crate::verbs::{Granted, Rotate, RotatedIn, Subject};
 

@@ -18,7 +18,7 @@ use crate::sqlite::passwords::Stored;
 use crate::sqlite::rows::{
     Columns, account_columns, address_bytes, execute, many, one, session_columns, standing_columns,
 };
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::sqlite::{ending, families, state};
 use crate::verbs::{Begin, Begun, Granted, ListedSession};
 

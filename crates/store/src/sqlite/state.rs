@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::error::MovedError;
 use crate::sqlite::rows::{corrupt, execute, execute_on_one, one};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::verbs::{FeedPosition, REVOCATION_MARGIN};
 use crate::{StoreResult, random};
 

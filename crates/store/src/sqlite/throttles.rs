@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use crate::StoreResult;
 use crate::sqlite::rows::{execute, one};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::verbs::{Bucket, Charge};
 
 pub(super) fn usage(connection: &Connection, buckets: &[Bucket]) -> StoreResult<Vec<Usage>> {

@@ -1,6 +1,5 @@
 //! The writer: one thread, one transaction for everything that waits, one flush to disk for all of it.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::ControlFlow;
@@ -9,7 +8,6 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use countersign_core::sessions::stall::Stall;
-use countersign_core::time::Millis;
 use rusqlite::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -25,6 +23,7 @@ use crate::sqlite::log::Log;
 use crate::sqlite::queue::{Bell, Next, Receiver, Refused, Sender, queue};
 use crate::sqlite::rows::execute;
 use crate::sqlite::state;
+use crate::sqlite::writing::Writing;
 use crate::stalls::Stalls;
 use crate::{Clock, StoreResult};
 
@@ -33,54 +32,6 @@ const BATCH: usize = 256;
 
 /// From how long on a transaction hangs: callers that wait for it may have given up.
 const HANGING: Duration = Duration::from_secs(1);
-
-/// What a verb has while it writes.
-pub(super) struct Writing<'c> {
-    /// The connection, inside a transaction.
-    pub(super) connection: &'c Connection,
-    /// The time that counts for the verb.
-    pub(super) now: Millis,
-    /// When commits hung lately.
-    pub(super) stalls: &'c [Stall],
-    /// The longest that an access token had lived, in milliseconds, when the transaction began.
-    pub(super) longest_access_lifetime: i64,
-    feed_seq: Cell<Option<u64>>,
-    rotated: Cell<bool>,
-    /// The changes of the connection before the verb.
-    changes_before: u64,
-    /// Whether what the verb does can be taken back without what its neighbours did.
-    guarded: Cell<bool>,
-}
-
-impl Writing<'_> {
-    /// To be called before the first of several statements that write, by a verb that [decides](Writer::decide).
-    /// Afterwards it is too late: what was written before could not be taken back.
-    pub(super) fn guard(&self) -> StoreResult<()> {
-        if self.guarded.get() {
-            return Ok(());
-        }
-        if self.has_changed() {
-            return Err(StoreError::Internal("a verb asked for its guard after it had written".to_owned()));
-        }
-        execute(self.connection, "SAVEPOINT job", [])?;
-        self.guarded.set(true);
-        Ok(())
-    }
-
-    fn has_changed(&self) -> bool {
-        self.connection.total_changes() != self.changes_before
-    }
-
-    /// To be called by whatever takes a number of the feed.
-    pub(super) fn feed_moved(&self, seq: u64) {
-        self.feed_seq.set(Some(seq));
-    }
-
-    /// To be called by a rotation.
-    pub(super) fn rotated(&self) {
-        self.rotated.set(true);
-    }
-}
 
 /// Hands jobs to the writer's thread.
 pub(super) struct Writer {
@@ -314,12 +265,8 @@ impl Thread {
     /// with it: nothing half done may be committed.
     fn attempt(&self, job: &mut dyn Job, longest_access_lifetime: i64, done: &mut Done) -> StoreResult<()> {
         let connection = &self.connection;
-        let changes_before = connection.total_changes();
         let now = self.clock.now();
-        let (feed_seq, rotated, guarded) = (Cell::new(None), Cell::new(false), Cell::new(false));
-        let stalls = self.stalls.as_slice();
-        let writing =
-            Writing { connection, now, stalls, longest_access_lifetime, feed_seq, rotated, changes_before, guarded };
+        let writing = Writing::new(connection, now, self.stalls.as_slice(), longest_access_lifetime);
         if job.guarded_from_the_start() {
             writing.guard()?;
         }
@@ -331,7 +278,7 @@ impl Thread {
             // A full disk or a failing one: SQLite has rolled back everything by itself.
             return Err(StoreError::Unavailable("the database rolled back the whole transaction".to_owned()));
         }
-        let guarded = writing.guarded.get();
+        let guarded = writing.is_guarded();
         if !kept && !guarded && writing.has_changed() {
             return Err(StoreError::Internal("a verb failed after it had written, without a guard".to_owned()));
         }
@@ -343,8 +290,8 @@ impl Thread {
         }
         if kept {
             done.changed |= writing.has_changed();
-            done.feed_seq = writing.feed_seq.get().or(done.feed_seq);
-            done.rotated |= writing.rotated.get();
+            done.feed_seq = writing.feed_seq().or(done.feed_seq);
+            done.rotated |= writing.has_rotated();
         }
         Ok(())
     }

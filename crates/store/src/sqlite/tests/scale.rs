@@ -3,7 +3,7 @@
 use countersign_core::events::Origin;
 
 use super::{Place, id, new_account, new_session, presentation};
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::sqlite::{SqliteStore, accounts, revocations, rotation, sessions};
 use crate::verbs::{Begun, RotatedIn};
 

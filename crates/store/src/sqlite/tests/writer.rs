@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{LIFETIMES, Place, id, new_account, presentation, register, rotate, sign_in};
 use crate::error::StoreError;
 use crate::sqlite::rows::execute;
-use crate::sqlite::writer::Writing;
+use crate::sqlite::writing::Writing;
 use crate::sqlite::{SqliteStore, accounts, rotation};
 use crate::verbs::{Registered, RotatedIn};
 use crate::{Store as _, StoreResult};
