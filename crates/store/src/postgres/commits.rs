@@ -15,6 +15,11 @@ use crate::stalls::Stalls;
 const HANGING: Duration = Duration::from_millis(300);
 /// How long before the first commit of this node that hung one of another node may have.
 const OF_OTHERS: Duration = Duration::from_secs(10);
+/// For how long after the last one that was given up nothing is known of the database where no other is asked for. What it commits for others
+/// later than that has nothing to do with it.
+const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// How many are told apart.
+const APART: usize = 8;
 
 /// What a node knows of its commits.
 #[derive(Default)]
@@ -26,17 +31,42 @@ struct Seen {
     asked: u64,
     /// The newest decision that is known to be committed.
     last: Option<Millis>,
-    /// Something may be committed that nobody was told of.
-    open: Option<Open>,
+    /// What may be committed although nobody was told, the first that was given up first.
+    open: Vec<Open>,
     over: Stalls,
 }
 
 struct Open {
     from: Millis,
-    /// When the last of them was given up.
+    /// When it was given up.
     until: Millis,
-    /// How many had been asked for by then. Whatever kept those from an answer keeps one that was asked for later as well, unless it is over.
+    /// How many had been asked for by then. Whatever kept it from an answer keeps one that was asked for later as well, unless it is over.
     asked: u64,
+}
+
+impl Seen {
+    /// The end of what is open, as far as that goes now.
+    fn end(&self, open: &Open, now: Millis) -> Millis {
+        let given_up = self.open.iter().map(|open| open.until).fold(open.until, Ord::max);
+        if now < given_up + UNKNOWN_FOR { now.max(open.until) } else { given_up }
+    }
+
+    /// Ends what was given up before this one was asked for.
+    fn close(&mut self, asked_for: u64, at: Millis) {
+        let asked_before = self.open.iter().filter(|open| open.asked < asked_for);
+        let ended: Vec<_> = asked_before.map(|open| Stall { from: open.from, until: self.end(open, at) }).collect();
+        ended.into_iter().for_each(|stall| self.over.push(stall));
+        self.open.retain(|open| open.asked >= asked_for);
+    }
+
+    fn open(&mut self, mut open: Open) {
+        if self.open.len() == APART {
+            // Nothing was answered in between, or there would not be as many.
+            let last = self.open.remove(APART - 1);
+            open.from = open.from.min(last.from);
+        }
+        self.open.push(open);
+    }
 }
 
 impl Commits {
@@ -51,8 +81,8 @@ impl Commits {
     pub(super) fn stalls(&self, now: Millis) -> Stalls {
         let seen = self.seen();
         let mut stalls = seen.over.clone();
-        if let Some(open) = &seen.open {
-            stalls.push(Stall { from: open.from, until: now });
+        for open in &seen.open {
+            stalls.push(Stall { from: open.from, until: seen.end(open, now) });
         }
         stalls
     }
@@ -87,9 +117,7 @@ impl Asked {
 
     fn committed(&self) {
         let mut seen = self.commits.seen();
-        if let Some(open) = seen.open.take_if(|open| open.asked < self.number) {
-            seen.over.push(Stall { from: open.from, until: open.until.max(self.at) });
-        }
+        seen.close(self.number, self.at);
         seen.last = seen.last.max(Some(self.at));
     }
 
@@ -101,10 +129,7 @@ impl Asked {
             seen.last.map_or(self.at, |last| (last + Duration::from_millis(1)).max(self.at - OF_OTHERS));
         let from = after_the_last.min(self.at);
         let asked = seen.asked;
-        seen.open = Some(match &seen.open {
-            Some(open) => Open { from: open.from.min(from), until: open.until.max(until), asked },
-            None => Open { from, until, asked },
-        });
+        seen.open(Open { from, until, asked });
     }
 }
 
@@ -151,18 +176,48 @@ mod tests {
         assert_eq!(commits.told(100_500), []);
         hung(commits.ask(at(101_000)));
         hung(commits.ask(at(102_000)));
-        assert_eq!(
-            [104_000, 900_000].map(|now| commits.told(now)),
-            [104_000, 900_000].map(|now| stalls(&[(100_001, now)]))
-        );
+        let both = |now| stalls(&[(100_001, now), (100_001, now)]);
+        assert_eq!([104_500, 700_000].map(|now| commits.told(now)), [104_500, 700_000].map(both));
         commits.was_committed(200_000);
-        assert_eq!(commits.told(300_000), stalls(&[(100_001, 200_000)]));
+        assert_eq!(commits.told(300_000), both(200_000));
         hung(commits.ask(at(250_000)));
-        assert_eq!(
-            commits.told(300_000),
-            stalls(&[(100_001, 200_000), (240_000, 300_000)]),
-            "others no earlier than ten seconds before"
-        );
+        let last = commits.told(300_000).pop();
+        assert_eq!(last, stalls(&[(240_000, 300_000)]).pop(), "others no earlier than ten seconds before");
+    }
+
+    #[test]
+    fn each_ends_with_the_next_answer_though_others_hang_meanwhile() {
+        let commits = Arc::new(Commits::default());
+        hung(commits.ask(at(100_000)));
+        let next = commits.ask(at(103_000));
+        hung(commits.ask(at(104_000)));
+        assert!(next.answer(Ok(())).is_ok());
+        let told = commits.told(200_000);
+        assert_eq!((told[0].from, told[1]), (at(100_000), stalls(&[(104_000, 200_000)])[0]));
+        assert!(told[0].until < at(107_000), "{told:?}");
+    }
+
+    #[test]
+    fn one_lasts_for_ten_minutes_where_nothing_else_is_asked_for() {
+        let commits = Arc::new(Commits::default());
+        hung(commits.ask(at(100_000)));
+        assert_eq!(commits.told(701_000), stalls(&[(100_000, 701_000)]));
+        let ended = commits.told(703_000);
+        assert!(ended[0].until >= at(102_000) && ended[0].until < at(103_000), "{ended:?}");
+        commits.was_committed(9_000_000);
+        assert_eq!(commits.told(9_000_000), ended, "nor does the next commit make it any longer");
+    }
+
+    #[test]
+    fn of_many_the_first_is_not_forgotten() {
+        let commits = Arc::new(Commits::default());
+        (0..20).for_each(|number| hung(commits.ask(at(100_000 + number * 20_000))));
+        let told = commits.told(500_000);
+        assert_eq!(told.len(), APART);
+        assert!(told.iter().all(|stall| stall.until == at(500_000)), "{told:?}");
+        for decided in (0..20).map(|number| at(100_000 + number * 20_000)) {
+            assert_eq!(Stall::latest_commit(&told, decided, at(500_000)), at(500_000), "{decided:?}");
+        }
     }
 
     #[test]

@@ -132,7 +132,9 @@ async fn attempt(connection: &Connection, clock: &Clock) -> Outcome<Attempt> {
         return Ok(Attempt::Done);
     }
     make_table(connection).await?;
-    connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 1000").await?;
+    connection
+        .batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 1000; SET LOCAL statement_timeout = 0")
+        .await?;
     let outcome = match take_turn(connection).await {
         Ok(()) => migrate(connection, clock).await.map(|()| Attempt::Done),
         Err(Fault::Held(_)) => Ok(Attempt::OfAnother),
