@@ -3,7 +3,7 @@
 use super::table::{self, Table};
 use super::{Report, machine, parts};
 use crate::bench::Bench;
-use crate::figures::{Figure, Unit, median, three};
+use crate::figures::{Figure, three};
 use crate::peers::store_name;
 use crate::plan::size_name;
 use crate::scenarios::{Backend, scale_figure};
@@ -54,7 +54,7 @@ fn growth(report: &Report, backend: Backend) -> Table {
     let heads: Vec<String> = report.sizes.iter().map(|size| format!("{} sessions", size_name(*size))).collect();
     let mut table = Table::new(vec!["what", "sizes", "figures", "grows with the size to the power of"]);
     for (figure, shown) in figures {
-        let at = |size: &u64| middle(report, &scale_figure(figure, backend, *size));
+        let at = |size: &u64| report.middle(&scale_figure(figure, backend, *size));
         let values: Vec<Option<Figure>> = report.sizes.iter().map(at).collect();
         if values.iter().all(Option::is_none) {
             continue;
@@ -74,23 +74,14 @@ fn power(sizes: &[u64], values: &[Option<Figure>]) -> Option<f64> {
     (grown.is_finite() && large > small).then_some(grown)
 }
 
-/// The median of the runs.
-pub(super) fn middle(report: &Report, name: &str) -> Option<Figure> {
-    let figures: Vec<Figure> = report.runs.iter().filter_map(|run| run.figures.get(name)).collect();
-    let unit: Unit = figures.first()?.unit;
-    let value = median(&figures.iter().map(|figure| figure.value).collect::<Vec<_>>())?;
-    Some(Figure { value, unit })
-}
-
 fn peers(report: &Report, bench: &Bench) -> Table {
     let head =
         vec!["peer", "version", "refreshes", "authorized GET", "start", "memory idle", "what a refresh does there"];
     let mut table = Table::new(head);
     for peer in &bench.peers {
         for store in &peer.protocol.stores {
-            let shown = |figure: &str| {
-                middle(report, &peer.figure(figure, store)).map_or_else(|| "–".to_owned(), Figure::shown)
-            };
+            let shown =
+                |figure: &str| report.middle(&peer.figure(figure, store)).map_or_else(|| "–".to_owned(), Figure::shown);
             table.push(vec![
                 format!("{} on {}", peer.protocol.name, store_name(store)),
                 peer.protocol.version.clone(),
@@ -108,6 +99,7 @@ fn peers(report: &Report, bench: &Bench) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::Unit;
 
     #[test]
     fn a_power_is_that_of_the_whole_range() {

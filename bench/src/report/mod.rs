@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::bench::{Bench, Outcome};
+use crate::figures::{Figure, median};
 use crate::machine::Facts;
 use crate::rows::{self, Assessed};
 use crate::terminal::print;
@@ -34,6 +35,14 @@ impl Report {
     pub(crate) fn new(bench: &Bench, facts: Facts, runs: Vec<Outcome>) -> Self {
         let rows = rows::assess(bench, &runs);
         Self { facts, quick: bench.plan.quick, sizes: bench.plan.sizes.clone(), rows, runs }
+    }
+
+    /// The median of the runs.
+    fn middle(&self, name: &str) -> Option<Figure> {
+        let figures: Vec<Figure> = self.runs.iter().filter_map(|run| run.figures.get(name)).collect();
+        let unit = figures.first()?.unit;
+        let value = median(&figures.iter().map(|figure| figure.value).collect::<Vec<_>>())?;
+        Some(Figure { value, unit })
     }
 
     /// Whether a figure is none because an answer was wrong or did not come.

@@ -1,7 +1,6 @@
 //! What a refresh is made of, and how many there could be were it made of nothing that can be left out.
 
 use super::Report;
-use super::markdown::middle;
 use super::table::Table;
 use crate::drive::Load;
 use crate::figures::{Figure, median, seconds, three};
@@ -29,9 +28,9 @@ impl Parts {
         let refresh = format!("refresh, {name}, c{MANY}");
         let server = each(report, &refresh, |load| watched(load, "server"))?;
         let http = each(report, &hello_beside(SQLITE), |load| watched(load, "server"))?;
-        let signature = middle(report, "ES256 sign")?.value;
+        let signature = report.middle("ES256 sign")?.value;
         let stored = match backend {
-            Backend::Sqlite => middle(report, &row_figure())?.value,
+            Backend::Sqlite => report.middle(&row_figure())?.value,
             Backend::Postgres => each(report, &refresh, |load| watched(load, name))?,
         };
         // The rows of SQLite are written by the server itself.
@@ -86,7 +85,7 @@ fn rate(per_second: f64) -> String {
 }
 
 fn beside(report: &Report, ceiling: f64, yardstick: &str) -> Option<String> {
-    middle(report, yardstick).map(|yardstick| three(ceiling / yardstick.value))
+    report.middle(yardstick).map(|yardstick| three(ceiling / yardstick.value))
 }
 
 fn watched(load: &Load, name: &str) -> Option<f64> {

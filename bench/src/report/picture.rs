@@ -1,7 +1,6 @@
 //! The picture: refreshes a second beside what limits them and what else there is, and how far each row is from its target.
 
 use super::Report;
-use super::markdown::middle;
 use crate::bench::Bench;
 use crate::figures::count;
 use crate::peers::store_name;
@@ -92,7 +91,7 @@ fn rates(report: &Report, bench: &Bench, canvas: &mut Canvas) {
     }
     let found: Vec<_> = bars
         .into_iter()
-        .filter_map(|(name, figure, colour)| Some((name, middle(report, &figure)?.value, colour)))
+        .filter_map(|(name, figure, colour)| Some((name, report.middle(&figure)?.value, colour)))
         .filter(|(_, value, _)| *value > 0.0)
         .collect();
     let most = found.iter().map(|(_, value, _)| *value).fold(1.0, f64::max).log10();
