@@ -2,44 +2,10 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use countersign_token::{AccessClaims, Expected, MAX_TOKEN_BYTES, VerifyError, verify};
-use quick_cache::sync::Cache;
+use countersign_token::{AccessClaims, Expected, VerifyError, verify};
 
 use crate::keys::Keys;
 use crate::{Operations, StoreError};
-
-/// How many are remembered: about 5 MB of memory once there have been so many.
-const REMEMBERED: usize = 10_000;
-
-/// Tokens that were genuine by the keys that this belongs to, by their SHA-256: none lies in memory longer than its request. It saves
-/// the signature alone; time is looked at, and the store is asked, for every request.
-pub(crate) struct Genuine(Cache<[u8; 32], Arc<AccessClaims>>);
-
-impl Default for Genuine {
-    fn default() -> Self {
-        Self(Cache::new(REMEMBERED))
-    }
-}
-
-impl Genuine {
-    fn find(&self, token: &str) -> Option<Arc<AccessClaims>> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return None;
-        }
-        self.0.get(&sha256(token))
-    }
-
-    fn keep(&self, token: &str, claims: &Arc<AccessClaims>) {
-        self.0.insert(sha256(token), Arc::clone(claims));
-    }
-}
-
-fn sha256(token: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    hash
-}
 
 /// Why the claims of an access token are not believed.
 pub(crate) enum Doubt {

@@ -11,7 +11,7 @@ use countersign_store::StoreError;
 use countersign_store::verbs::{NewAccount, Registered};
 use zeroize::Zeroizing;
 
-use crate::callers::{Administrator, NotAdministrator};
+use crate::administrators::{Administrator, NotAdministrator};
 use crate::hashing::HashingError;
 use crate::policy::Registration;
 use crate::throttles::Throttled;

@@ -1,4 +1,4 @@
-//! Callers: who presents an access token to Countersign's own API, and who may administer.
+//! Callers: who presents an access token to Countersign's own API.
 
 use std::net::IpAddr;
 
@@ -13,6 +13,7 @@ use countersign_token::VerifyError;
 
 use crate::Operations;
 use crate::access_tokens::Doubt;
+use crate::administrators::{Administrator, NotAdministrator};
 
 /// The holder of a live session, as its account is now.
 #[derive(Clone, Debug)]
@@ -72,24 +73,6 @@ impl Caller {
         Origin { actor: Actor::Account(self.account.id), address }
     }
 }
-
-/// Somebody who may administer this installation: the proof that operations for administrators ask for.
-#[derive(Clone, Copy, Debug)]
-pub struct Administrator {
-    pub(crate) origin: Origin,
-    /// The session that has the role; `None` for the operator. What takes its time asks about it again when it writes.
-    pub(crate) session: Option<SessionId>,
-}
-
-impl Administrator {
-    /// The operator, on the command line: whoever can open the database needs no role in it.
-    pub const OPERATOR: Self = Self { origin: Origin::COMMAND_LINE, session: None };
-}
-
-/// The caller may not do this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("only an administrator may do this")]
-pub struct NotAdministrator;
 
 /// Who presents this access token. It asks the store and not a copy in memory, so that its answer is never late.
 ///

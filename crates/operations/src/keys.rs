@@ -3,6 +3,7 @@
 //! A new signing key is published before it signs, so that every verifier has fetched it by then; an old one verifies until
 //! the last token that it signed has expired. The keys that tag refresh tokens follow the same path.
 
+mod genuine;
 mod in_use;
 
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use self::in_use::Keys;
 use self::in_use::Rows;
-use crate::callers::Administrator;
+use crate::administrators::Administrator;
 use crate::policy::Policy;
 use crate::sealing::KeyEncryptionKey;
 use crate::{Operations, random};

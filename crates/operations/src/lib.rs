@@ -5,6 +5,7 @@
 
 mod access_tokens;
 pub mod accounts;
+pub mod administrators;
 pub mod callers;
 pub mod hashing;
 pub mod keys;

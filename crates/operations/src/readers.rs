@@ -11,7 +11,7 @@ use countersign_store::StoreError;
 use countersign_store::verbs::{NewReader, Reader};
 use zeroize::Zeroizing;
 
-use crate::callers::Administrator;
+use crate::administrators::Administrator;
 use crate::{Operations, random};
 
 /// What every reader key begins with, so that secret scanners can find a leaked one.

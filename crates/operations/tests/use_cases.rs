@@ -12,6 +12,7 @@ use countersign_core::roles::Roles;
 use countersign_core::sessions::rotation::{Refusal, Replay};
 use countersign_core::sessions::state::{Dead, EndReason};
 use countersign_operations::accounts::{self, RegisterError};
+use countersign_operations::administrators::Administrator;
 use countersign_operations::callers::{self, CallerError};
 use countersign_operations::hashing::HashingCost;
 use countersign_operations::passwords::{self, ChangeError};
@@ -126,7 +127,7 @@ async fn after_revoking_everyone_nothing_old_works_and_a_sign_in_at_once_does() 
     let world = World::new().await;
     world.register("alice").await;
     let pair = world.sign_in("alice").await.unwrap();
-    sessions::revoke_everyone(&world.operations, &callers::Administrator::OPERATOR, false).await.unwrap();
+    sessions::revoke_everyone(&world.operations, &Administrator::OPERATOR, false).await.unwrap();
     assert!(callers::authenticate(&world.operations, &pair.access_token).await.is_err());
     assert!(world.refresh(&pair.refresh_token).await.is_err());
     // The clock has not moved.
@@ -304,7 +305,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
     let world = World::new().await;
     world.register("alice").await;
     let old = world.sign_in("alice").await.unwrap();
-    keys::rotate(&world.operations, &callers::Administrator::OPERATOR, false).await.unwrap();
+    keys::rotate(&world.operations, &Administrator::OPERATOR, false).await.unwrap();
     assert_eq!(world.operations.verifying_keys().len(), 2);
     assert_eq!(world.kid(&world.sign_in("alice").await.unwrap()), world.kid(&old), "published, not yet used");
 
@@ -325,7 +326,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_to_the_
 #[tokio::test]
 async fn a_key_retires_in_its_time_though_the_database_is_away() {
     let world = World::new().await;
-    keys::rotate(&world.operations, &callers::Administrator::OPERATOR, false).await.unwrap();
+    keys::rotate(&world.operations, &Administrator::OPERATOR, false).await.unwrap();
     let both = world.operations.verifying_keys();
     world.close().await;
     world.advance(keys::PUBLISHED_AHEAD + Duration::from_secs(300 + 61));
@@ -362,7 +363,7 @@ async fn an_access_token_that_was_seen_before_is_judged_anew() {
 
     let pair = world.sign_in("alice").await.unwrap();
     ask(&pair.access_token).await.unwrap();
-    keys::rotate(&world.operations, &callers::Administrator::OPERATOR, true).await.unwrap();
+    keys::rotate(&world.operations, &Administrator::OPERATOR, true).await.unwrap();
     let refused = ask(&pair.access_token).await;
     assert!(matches!(refused, Err(CallerError::Token(VerifyError::UnknownKey))), "{refused:?}");
 }
@@ -372,7 +373,7 @@ async fn a_key_made_in_a_hurry_ends_the_others_at_once() {
     let world = World::new().await;
     world.register("alice").await;
     let pair = world.sign_in("alice").await.unwrap();
-    let by = callers::Administrator::OPERATOR;
+    let by = Administrator::OPERATOR;
     keys::rotate(&world.operations, &by, false).await.unwrap();
     keys::rotate(&world.operations, &by, true).await.unwrap();
     let phases = async || -> Vec<_> {
@@ -493,7 +494,7 @@ async fn the_feed_of_a_database_that_has_moved_is_handed_on_no_longer() {
 #[tokio::test]
 async fn only_a_reader_s_key_and_the_shared_secret_open_the_feed() {
     let world = World::new().await;
-    let by = callers::Administrator::OPERATOR;
+    let by = Administrator::OPERATOR;
     let (reader, key) = readers::admit(&world.operations, &by, "weather".to_owned()).await.unwrap();
     let key = key.expose();
     let may = |presented: String, secret| {

@@ -10,7 +10,7 @@ use countersign_core::time::Millis;
 use countersign_store::{Store, StoreError};
 use countersign_token::{KeySet, SigningKey, VerifyingKey};
 
-use crate::access_tokens::Genuine;
+use crate::keys::genuine::Genuine;
 use crate::keys::{KeyError, KeySource, SigningSource};
 use crate::sealing::KeyEncryptionKey;
 

@@ -13,7 +13,8 @@ use countersign_token::MAX_LEEWAY_SECONDS;
 
 use super::LISTED;
 use crate::Operations;
-use crate::callers::{Administrator, Caller};
+use crate::administrators::Administrator;
+use crate::callers::Caller;
 
 const _: () = assert!(
     REVOCATION_MARGIN.as_secs() >= MAX_LEEWAY_SECONDS.unsigned_abs(),

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use countersign_core::accounts::{Account, Email, Username};
 use countersign_core::roles::{Role, Roles};
 use countersign_operations::accounts::{self, ManageError, NewRegistration, RegisterError};
-use countersign_operations::callers::Administrator;
+use countersign_operations::administrators::Administrator;
 use countersign_operations::{Operations, passwords, sessions};
 use countersign_store::Store;
 use serde::Serialize;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use countersign_core::keys::{KeyPhase, KeyUse};
 use countersign_operations::Operations;
-use countersign_operations::callers::Administrator;
+use countersign_operations::administrators::Administrator;
 use countersign_operations::keys::{self, ListedKey, Rotated};
 use serde::Serialize;
 

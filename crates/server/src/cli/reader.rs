@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use countersign_core::ids::ReaderId;
 use countersign_operations::Operations;
-use countersign_operations::callers::Administrator;
+use countersign_operations::administrators::Administrator;
 use countersign_operations::readers;
 use countersign_store::verbs::Reader;
 use serde::Serialize;

@@ -156,7 +156,7 @@ mod tests {
 
     use axum::body::Body;
     use countersign_core::ids::Incarnation;
-    use countersign_operations::callers::Administrator;
+    use countersign_operations::administrators::Administrator;
     use countersign_operations::readers;
     use http::{Request, StatusCode};
     use tokio::time::timeout;

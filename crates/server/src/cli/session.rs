@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use clap::Args;
-use countersign_operations::callers::Administrator;
+use countersign_operations::administrators::Administrator;
 use countersign_operations::sessions::{Revoked, revoke_everyone};
 use serde::Serialize;
 
