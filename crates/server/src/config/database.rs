@@ -1,13 +1,22 @@
 //! The setting that says where the database is, and the database that it makes with the other settings.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use countersign_store::database::Database;
 use countersign_store::postgres::PostgresUrl;
 
 use super::error::Source;
-use super::{Loaded, Settings, table, together};
+use super::{Loaded, Settings, table};
+
+/// The folder of this server's own files where the database is elsewhere.
+const DATA: &str = "data";
+
+/// The file name of the key that encrypts the signing keys.
+const KEY_FILE: &str = "key-encryption.key";
+
+/// The file name of the witness where the database is elsewhere.
+const WITNESS_FILE: &str = "countersign.witness";
 
 /// Where the data is kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,12 +62,12 @@ impl Loaded {
         let key = self.effective.iter().find(|effective| effective.key == table::KEY_ENCRYPTION_KEY_FILE.key);
         let key_file = match key {
             Some(key) if key.source != Source::Default => key_encryption_key_file.clone(),
-            _ => together::default_key_file(&url),
+            _ => default_key_file(&url),
         };
         // With SQLite the setting can only be left out.
         let witness = match database_url {
             DatabaseUrl::Postgres(_) => witness_file.clone(),
-            DatabaseUrl::Sqlite(_) => together::default_witness_file(&url),
+            DatabaseUrl::Sqlite(_) => default_witness_file(&url),
         };
         let database = match url {
             DatabaseUrl::Sqlite(path) => Database::Sqlite(path),
@@ -98,6 +107,30 @@ pub(super) fn parse(value: &str) -> Result<DatabaseUrl, String> {
         return Err(wrong.to_owned());
     }
     super::parse::file(path).map(DatabaseUrl::Sqlite)
+}
+
+/// The file of the key that encrypts the signing keys, where it is not named.
+pub(super) fn default_key_file(database: &DatabaseUrl) -> PathBuf {
+    let folder = match database {
+        DatabaseUrl::Sqlite(database) => database.parent().unwrap_or(Path::new("")),
+        DatabaseUrl::Postgres(_) => Path::new(DATA),
+    };
+    folder.join(KEY_FILE)
+}
+
+/// The file that shows a database that went back in time, where it is not named.
+pub(super) fn default_witness_file(database: &DatabaseUrl) -> PathBuf {
+    match database {
+        DatabaseUrl::Sqlite(database) => beside(database),
+        DatabaseUrl::Postgres(_) => Path::new(DATA).join(WITNESS_FILE),
+    }
+}
+
+/// The witness of a SQLite database, where the store keeps it.
+pub(super) fn beside(database: &Path) -> PathBuf {
+    let mut file = database.as_os_str().to_owned();
+    file.push(".witness");
+    file.into()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_token::{Algorithm, SigningKey};
 use zeroize::Zeroizing;
 
-use super::database::DatabaseUrl;
+use super::database::{DatabaseUrl, beside, default_key_file, default_witness_file};
 use super::layers::Layers;
 use super::show::Show;
 use super::table;
@@ -16,15 +16,6 @@ use super::url::Issuer;
 
 /// The port of `listen` where it is not set.
 const DEFAULT_PORT: u16 = 5000;
-
-/// The folder of this server's own files where the database is elsewhere.
-const DATA: &str = "data";
-
-/// The file name of the key that encrypts the signing keys.
-const KEY_FILE: &str = "key-encryption.key";
-
-/// The file name of the witness where the database is elsewhere.
-const WITNESS_FILE: &str = "countersign.witness";
 
 pub(super) fn addresses(layers: &mut Layers, listen: Option<SocketAddr>, metrics: Option<SocketAddr>) {
     let (Some(listen), Some(metrics)) = (listen, metrics) else { return };
@@ -96,15 +87,6 @@ pub(super) fn key_encryption_key_file(
     Some(file)
 }
 
-/// The file of that key where it is not named.
-pub(super) fn default_key_file(database: &DatabaseUrl) -> PathBuf {
-    let folder = match database {
-        DatabaseUrl::Sqlite(database) => database.parent().unwrap_or(Path::new("")),
-        DatabaseUrl::Postgres(_) => Path::new(DATA),
-    };
-    folder.join(KEY_FILE)
-}
-
 /// The file that shows a database that went back in time. That of a SQLite database is found by whoever moves the database.
 pub(super) fn witness_file(
     layers: &mut Layers,
@@ -124,21 +106,6 @@ pub(super) fn witness_file(
     };
     layers.derived(&table::WITNESS_FILE, file.show());
     Some(file)
-}
-
-/// That file where it is not named.
-pub(super) fn default_witness_file(database: &DatabaseUrl) -> PathBuf {
-    match database {
-        DatabaseUrl::Sqlite(database) => beside(database),
-        DatabaseUrl::Postgres(_) => Path::new(DATA).join(WITNESS_FILE),
-    }
-}
-
-/// The witness of a SQLite database, where the store keeps it.
-fn beside(database: &Path) -> PathBuf {
-    let mut file = database.as_os_str().to_owned();
-    file.push(".witness");
-    file.into()
 }
 
 /// The operator's own keys, read and parsed; the first is the one that signs.
