@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use countersign_core::sessions::stall::Stall;
 use countersign_core::time::Millis;
 
-use crate::error::StoreError;
 use crate::postgres::failures::{Fault, Outcome};
 use crate::stalls::Stalls;
 
@@ -107,8 +106,7 @@ impl Asked {
         self.is_open = false;
         match &outcome {
             Ok(_) => self.committed(),
-            // The connection broke in the middle.
-            Err(Fault::Final(StoreError::Unavailable(_))) => self.unknown(),
+            Err(Fault::Unknown(_)) => self.unknown(),
             // The database has said that it was not.
             Err(_) => {}
         }
@@ -145,6 +143,7 @@ impl Drop for Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::StoreError;
 
     fn at(time: i64) -> Millis {
         Millis::new(time)
@@ -228,12 +227,13 @@ mod tests {
             Fault::Held(StoreError::Unavailable("held".to_owned())),
             Fault::Again(StoreError::Unavailable("serialization".to_owned())),
             Fault::Final(StoreError::Internal("a constraint".to_owned())),
+            Fault::Final(StoreError::Unavailable("the disk is full".to_owned())),
         ];
         for refusal in refusals {
             assert!(commits.ask(at(1000)).answer::<()>(Err(refusal)).is_err());
         }
         assert_eq!(commits.told(5000), []);
-        let broken = Fault::Final(StoreError::Unavailable("connection closed".to_owned()));
+        let broken = Fault::Unknown(StoreError::Unavailable("connection closed".to_owned()));
         assert!(commits.ask(at(1000)).answer::<()>(Err(broken)).is_err());
         assert_eq!(commits.told(5000), stalls(&[(1000, 5000)]));
     }

@@ -194,7 +194,7 @@ impl Connection {
             // These say that it did not commit. After anything else it may have, and doing it again would do it twice.
             let undone = not_run || is_about_the_transaction(&error);
             match error.into() {
-                Fault::Again(error) if !undone => Fault::Final(error),
+                Fault::Again(error) if !undone => Fault::Unknown(error),
                 fault => fault,
             }
         })

@@ -8,7 +8,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::error::{Constraint, StoreError};
 
-/// Why a transaction came to nothing. Nothing of it was written, unless the connection broke while it was committed.
+/// Why a transaction came to nothing. Nothing of it was written, unless it is [`Unknown`](Self::Unknown) whether it was.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It may work when the whole transaction is tried again at once; the error is for the case that it never does.
@@ -17,6 +17,8 @@ pub(super) enum Fault {
     Held(StoreError),
     /// It is as it is.
     Final(StoreError),
+    /// The connection broke while it was committed: nobody knows whether it was.
+    Unknown(StoreError),
 }
 
 /// The result of a step of a transaction.
@@ -25,7 +27,7 @@ pub(super) type Outcome<T> = Result<T, Fault>;
 impl Fault {
     pub(super) fn into_error(self) -> StoreError {
         match self {
-            Self::Again(error) | Self::Held(error) | Self::Final(error) => error,
+            Self::Again(error) | Self::Held(error) | Self::Final(error) | Self::Unknown(error) => error,
         }
     }
 }
@@ -58,7 +60,9 @@ impl From<PoolError> for Fault {
                 Self::Again(error) => Self::Final(error),
                 Self::Final(StoreError::Refused(reason)) => Self::Final(StoreError::Refused(reason)),
                 // Not even a connection: whatever the reason, the database cannot be used now.
-                Self::Held(error) | Self::Final(error) => Self::Final(StoreError::Unavailable(reason(error))),
+                Self::Held(error) | Self::Final(error) | Self::Unknown(error) => {
+                    Self::Final(StoreError::Unavailable(reason(error)))
+                }
             },
             PoolError::Timeout(_) => Self::Final(StoreError::Unavailable(
                 "no connection to the database was free or answered in time".to_owned(),
