@@ -1,11 +1,14 @@
 //! The body of a request as a typed value, or a problem that says what is wrong without repeating what was sent.
 
+use std::collections::HashSet;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use serde_json::{Map, Value};
 
 use super::json_shape;
 use crate::problem::{Code, FieldErrors, Problem};
@@ -49,12 +52,30 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(Code::JsonMalformed).detail("The body is empty; it must be one JSON object."));
     }
     json_shape::check(bytes).map_err(|error| malformed(&error))?;
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.inner().to_string();
-        Problem::validation(field_error(&path, &message))
-    })
+    serde_json::from_slice(bytes).map_err(|_| Problem::validation(wrong_fields::<T>(bytes)))
+}
+
+/// All that is wrong with the fields, and not just the first: a member that was told is taken for an empty text, and then for one that is
+/// not there, so that what else is wrong comes next.
+fn wrong_fields<T: DeserializeOwned>(bytes: &[u8]) -> FieldErrors {
+    let mut object: Map<String, Value> = serde_json::from_slice(bytes).unwrap_or_default();
+    let (mut errors, mut texts, mut left_out) = (FieldErrors::default(), HashSet::new(), HashSet::new());
+    while let Err(error) = serde_path_to_error::deserialize::<_, T>(Value::Object(object.clone())) {
+        let (field, message) = wrong_field(&error.path().to_string(), &error.inner().to_string());
+        let member = field.split(['.', '[']).next().unwrap_or_default().to_owned();
+        object.retain(|name, _| camel_case(name) != member);
+        if texts.insert(member.clone()) {
+            object.insert(member, Value::from(""));
+            errors.add(field, message);
+        } else if !left_out.insert(member) {
+            break;
+        }
+    }
+    if errors.is_empty() {
+        // Nothing that is read from these bytes is wrong when it is read from what they mean.
+        errors.add("body", "is not valid");
+    }
+    errors
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -74,21 +95,17 @@ fn malformed(error: &serde_json::Error) -> Problem {
 
 /// Which field is wrong and why. serde's message quotes the value, which may be a password; only what it says about the
 /// field's type is passed on.
-fn field_error(path: &str, message: &str) -> FieldErrors {
+fn wrong_field(path: &str, message: &str) -> (String, String) {
     if let Some(field) = quoted_after(message, "missing field ") {
-        return FieldErrors::one(join(path, field), "is required");
+        return (join(path, field), "is required".to_owned());
     }
     if let Some(field) = quoted_after(message, "duplicate field ") {
-        return FieldErrors::one(join(path, field), "stands twice, under two spellings");
+        return (join(path, field), "stands twice, under two spellings".to_owned());
     }
     let field = if path == "." { "body".to_owned() } else { camel_case(path) };
     let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
-    let expected =
-        expected.map(|expected| expected.rsplit_once(" at line ").map_or(expected, |(expected, _)| expected));
-    match expected {
-        Some(expected) => FieldErrors::one(field, format!("must be {}", json_word(expected))),
-        None => FieldErrors::one(field, "is not valid"),
-    }
+    let message = expected.map_or("is not valid".to_owned(), |expected| format!("must be {}", json_word(expected)));
+    (field, message)
 }
 
 /// The word between backquotes behind the start of a message. serde puts names of ours there, never a client's.
@@ -183,6 +200,23 @@ mod tests {
             assert_eq!(problem["code"], "validation_failed", "{text}");
             let told = problem["errors"][field][0].as_str().unwrap_or_else(|| panic!("{text}: {problem}"));
             assert_eq!(told, message, "{text}");
+        }
+    }
+
+    #[test]
+    fn all_fields_that_are_wrong_are_told_at_once() {
+        for (text, errors) in [
+            (r#"{"age":"1"}"#, r#"{"age":["must be a whole number"],"userName":["is required"]}"#),
+            (
+                r#"{"UserName":7,"kind":"x","age":-1}"#,
+                r#"{"age":["must be a whole number"],"kind":["must be `one` or `two`"],"userName":["must be a string"]}"#,
+            ),
+            (
+                r#"{"userName":"a","UserName":"b","inner":{}}"#,
+                r#"{"inner.list":["is required"],"userName":["stands twice, under two spellings"]}"#,
+            ),
+        ] {
+            assert_eq!(problem(text)["errors"].to_string(), errors, "{text}");
         }
     }
 
