@@ -143,7 +143,7 @@ impl Countersign {
 
     /// Every route, to be served alone: unknown addresses are answered too.
     pub(crate) fn standalone_router(&self) -> Router {
-        harden(self.routes(), &self.http_settings())
+        harden(self.routes().merge(api::front_door()), &self.http_settings())
     }
 
     fn routes(&self) -> Router {

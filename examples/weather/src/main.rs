@@ -139,7 +139,7 @@ async fn embedded(cli: &Cli) -> anyhow::Result<()> {
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
-    Listener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    Listener::bind(address).with_context(|| format!("cannot listen on {address}: choose another address with --listen"))
 }
 
 /// Serves until it has to stop, then finishes the requests in flight.

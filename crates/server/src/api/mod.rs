@@ -21,6 +21,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use page::front_door;
+
 use crate::config::{ReaderSecret, Settings};
 
 /// The routes that answer late on purpose.

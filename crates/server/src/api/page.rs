@@ -1,7 +1,7 @@
 //! The description of the API, for programs and for people.
 
 use axum::middleware::map_response;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
@@ -16,6 +16,12 @@ pub(super) fn router(document: Document) -> Router {
     let ui = SwaggerUi::new("/swagger").config(config);
     let pages = Router::new().merge(ui).layer(map_response(told));
     Router::new().route("/openapi.json", get(move || async move { Json(document) })).merge(pages)
+}
+
+/// The address alone leads to Swagger UI: it is what a person types who has started a server. For one that stands alone.
+pub(crate) fn front_door() -> Router {
+    // Relative, for a server behind a proxy that adds something in front.
+    Router::new().route("/", get(async || Redirect::temporary("swagger/")))
 }
 
 /// Swagger UI says nothing where it has no such file.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::output::{Console, Table, count, time};
 use super::{Call, Failure, Missing, ask, session};
+use crate::config::nearest;
 
 /// How many accounts are read at a time.
 const PAGE: u32 = 500;
@@ -110,8 +111,11 @@ async fn change(
         Change::SetRoles { account: Named { username }, roles } => {
             let roles = Roles::parse(roles.iter().map(Role::as_str)).map_err(Failure::misused)?;
             let told = format!("{username} has {} now.", roles_in_words(&roles));
+            let misspelt = misspelt(&roles);
             accounts::set_roles(operations, username.as_str(), roles).await?;
-            show(console, operations, &username, json, told).await
+            show(console, operations, &username, json, told).await?;
+            misspelt.into_iter().for_each(|doubt| console.note(doubt));
+            Ok(())
         }
         Change::Disable(Named { username }) => {
             accounts::disable(operations, username.as_str()).await?;
@@ -201,6 +205,14 @@ fn row(account: &Account) -> [String; 5] {
     ]
 }
 
+/// What to say of roles that are nearly one of the server's. They may be meant: any name is a role.
+fn misspelt(roles: &Roles) -> Vec<String> {
+    let own = [Role::ADMIN, Role::USER];
+    let others = roles.iter().filter(|role| !own.contains(role));
+    let near = others.filter_map(|role| Some((role, nearest(role, own)?)));
+    near.map(|(role, own)| format!("note: {role} is a name of yours; the server's own is {own}")).collect()
+}
+
 fn roles_in_words(roles: &Roles) -> String {
     let names: Vec<_> = roles.iter().collect();
     match names.as_slice() {
@@ -275,6 +287,19 @@ mod tests {
         list(&mut Console::new(&mut out, &mut err), &store, true, 2).await.unwrap();
         assert_eq!(String::from_utf8(out).unwrap().lines().count(), names.len());
         store.close().await.unwrap();
+    }
+
+    #[test]
+    fn a_role_that_is_nearly_one_of_the_servers_is_doubted() {
+        let doubts = |roles: &[&str]| misspelt(&Roles::parse(roles.iter().copied()).unwrap());
+        assert_eq!(doubts(&["Admin", "User", "billing:read", "Owner"]), Vec::<String>::new());
+        assert_eq!(
+            doubts(&["admin", "Users"]),
+            [
+                "note: Users is a name of yours; the server's own is User",
+                "note: admin is a name of yours; the server's own is Admin"
+            ]
+        );
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(super) enum Command {
     /// List the readers
     List,
     /// Take a reader's key away from it
+    #[command(alias = "dismiss")]
     Revoke {
         /// The reader, as `reader list` shows it
         id: ReaderId,
