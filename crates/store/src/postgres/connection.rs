@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
 
 use crate::error::StoreError;
-use crate::postgres::failures::{Fault, Outcome, is_not_run};
+use crate::postgres::failures::{Fault, Outcome, is_not_committed, is_not_run};
 use crate::postgres::rows::Bound;
 
 /// What [`pool`](crate::postgres::pool) sets for the connections of batches, where a pooler would not pass it on.
@@ -188,14 +188,13 @@ impl Connection {
         let committed = request.await;
         asked.answered();
         committed.map_err(|error| {
-            let not_run = error.as_db_error().is_some_and(is_not_run);
+            let refusal = error.as_db_error();
             // Nobody shall have it next.
-            self.useless.fetch_or(not_run, Ordering::Relaxed);
-            // These say that it did not commit. After anything else it may have, and doing it again would do it twice.
-            let undone = not_run || is_about_the_transaction(&error);
-            match error.into() {
-                Fault::Again(error) if !undone => Fault::Unknown(error),
-                fault => fault,
+            self.useless.fetch_or(refusal.is_some_and(is_not_run), Ordering::Relaxed);
+            match refusal.is_some_and(is_not_committed) {
+                true => error.into(),
+                // Doing it again could do it twice.
+                false => Fault::Unknown(Fault::from(error).into_error()),
             }
         })
     }

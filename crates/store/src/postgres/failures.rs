@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 
 use deadpool_postgres::PoolError;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::error::{Constraint, StoreError};
 
@@ -90,6 +90,20 @@ pub(super) fn is_not_run(refusal: &DbError) -> bool {
     *refusal.code() == SqlState::READ_ONLY_SQL_TRANSACTION || outdated
 }
 
+/// True where this answer to a commit says that it was not made.
+pub(super) fn is_not_committed(refusal: &DbError) -> bool {
+    // Servers before PostgreSQL 9.6, and some poolers, name it in one language alone.
+    let is_error =
+        refusal.parsed_severity().map_or(refusal.severity() == "ERROR", |severity| severity == Severity::Error);
+    settles(is_error, refusal.code())
+}
+
+/// What ends the connection does not: a pooler says that of a server which may have committed before it was lost.
+fn settles(is_error: bool, state: &SqlState) -> bool {
+    let of_the_connection = matches!(state.code().get(..2), Some("57" | "08")) && *state != SqlState::QUERY_CANCELED;
+    is_error && !of_the_connection && *state != SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+}
+
 fn from_refusal(refusal: &DbError) -> Fault {
     let state = refusal.code();
     let text = refused(refusal);
@@ -165,4 +179,20 @@ pub(super) fn told(error: &tokio_postgres::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_undone_where_the_database_says_so_and_unknown_where_a_connection_ends() {
+        for code in ["23505", "40001", "40P01", "25006", "53100", "57014", "0A000", "XX000"] {
+            assert!(settles(true, &SqlState::from_code(code)), "{code}");
+            assert!(!settles(false, &SqlState::from_code(code)), "{code} that ends the connection");
+        }
+        for code in ["57P01", "57P02", "08006", "08P01", "40003"] {
+            assert!(!settles(true, &SqlState::from_code(code)), "{code}");
+        }
+    }
 }
