@@ -139,7 +139,12 @@ async fn embedded(cli: &Cli) -> anyhow::Result<()> {
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
-    Listener::bind(address).with_context(|| format!("cannot listen on {address}: choose another address with --listen"))
+    Listener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            anyhow!("cannot listen on {address}: {error}; choose another address with --listen")
+        }
+        _ => anyhow!("cannot listen on {address}: {error}"),
+    })
 }
 
 /// Serves until it has to stop, then finishes the requests in flight.

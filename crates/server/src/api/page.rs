@@ -20,8 +20,7 @@ pub(super) fn router(document: Document) -> Router {
 
 /// The address alone leads to Swagger UI: it is what a person types who has started a server. For one that stands alone.
 pub(crate) fn front_door() -> Router {
-    // Relative, for a server behind a proxy that adds something in front.
-    Router::new().route("/", get(async || Redirect::temporary("swagger/")))
+    Router::new().route("/", get(async || Redirect::temporary("/swagger/")))
 }
 
 /// Swagger UI says nothing where it has no such file.

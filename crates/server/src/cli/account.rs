@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::output::{Console, Table, count, time};
 use super::{Call, Failure, Missing, ask, session};
-use crate::config::nearest;
 
 /// How many accounts are read at a time.
 const PAGE: u32 = 500;
@@ -113,9 +112,10 @@ async fn change(
             let told = format!("{username} has {} now.", roles_in_words(&roles));
             let misspelt = misspelt(&roles);
             accounts::set_roles(operations, username.as_str(), roles).await?;
-            show(console, operations, &username, json, told).await?;
-            misspelt.into_iter().for_each(|doubt| console.note(doubt));
-            Ok(())
+            if !json {
+                misspelt.into_iter().for_each(|doubt| console.note(doubt));
+            }
+            show(console, operations, &username, json, told).await
         }
         Change::Disable(Named { username }) => {
             accounts::disable(operations, username.as_str()).await?;
@@ -205,12 +205,12 @@ fn row(account: &Account) -> [String; 5] {
     ]
 }
 
-/// What to say of roles that are nearly one of the server's. They may be meant: any name is a role.
+/// What to say of roles that are one of the server's but for upper and lower case. They may be meant: any name is a role.
 fn misspelt(roles: &Roles) -> Vec<String> {
-    let own = [Role::ADMIN, Role::USER];
-    let others = roles.iter().filter(|role| !own.contains(role));
-    let near = others.filter_map(|role| Some((role, nearest(role, own)?)));
-    near.map(|(role, own)| format!("note: {role} is a name of yours; the server's own is {own}")).collect()
+    let own =
+        |role: &str| [Role::ADMIN, Role::USER].into_iter().find(|own| *own != role && own.eq_ignore_ascii_case(role));
+    let near = roles.iter().filter_map(|role| Some((role, own(role)?)));
+    near.map(|(role, own)| format!("{role} is a name of yours; the server's own is {own}.")).collect()
 }
 
 fn roles_in_words(roles: &Roles) -> String {
@@ -292,14 +292,12 @@ mod tests {
     #[test]
     fn a_role_that_is_nearly_one_of_the_servers_is_doubted() {
         let doubts = |roles: &[&str]| misspelt(&Roles::parse(roles.iter().copied()).unwrap());
-        assert_eq!(doubts(&["Admin", "User", "billing:read", "Owner"]), Vec::<String>::new());
-        assert_eq!(
-            doubts(&["admin", "Users"]),
-            [
-                "note: Users is a name of yours; the server's own is User",
-                "note: admin is a name of yours; the server's own is Admin"
-            ]
-        );
+        assert_eq!(doubts(&["Admin", "User", "billing:read", "IsAdmin"]), Vec::<String>::new());
+        let told = [
+            "USER is a name of yours; the server's own is User.",
+            "admin is a name of yours; the server's own is Admin.",
+        ];
+        assert_eq!(doubts(&["admin", "USER"]), told);
     }
 
     #[test]

@@ -31,7 +31,6 @@ pub use error::{Source, WrongSetting, WrongSettings};
 pub use flags::Flags;
 use layers::Layers;
 pub use show::{Effective, Shown};
-pub(crate) use suggest::nearest;
 pub use types::{LogFormat, PasswordHash, ReaderSecret, Registration};
 pub use url::{Issuer, Origin};
 

@@ -3,7 +3,7 @@
 /// The candidate that takes the fewest edits to reach, if it takes few enough to be what was meant.
 ///
 /// An edit inserts, drops, replaces or swaps neighbouring characters; about a third of the word may differ.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A name far longer than any setting is no misspelling, and the comparison is quadratic.
     if word.len() > 64 {
         return None;

@@ -55,12 +55,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|_| Problem::validation(wrong_fields::<T>(bytes)))
 }
 
-/// All that is wrong with the fields, and not just the first: a member that was told is taken for an empty text, and then for one that is
-/// not there, so that what else is wrong comes next.
+/// What is wrong with each member, and not just the first: one that was told is taken for an empty text, and then for one that is not
+/// there, so that the next comes; up to one that has to be there and is no text.
 fn wrong_fields<T: DeserializeOwned>(bytes: &[u8]) -> FieldErrors {
     let mut object: Map<String, Value> = serde_json::from_slice(bytes).unwrap_or_default();
     let (mut errors, mut texts, mut left_out) = (FieldErrors::default(), HashSet::new(), HashSet::new());
-    while let Err(error) = serde_path_to_error::deserialize::<_, T>(Value::Object(object.clone())) {
+    while let Err(error) = serde_path_to_error::deserialize::<_, T>(&object) {
         let (field, message) = wrong_field(&error.path().to_string(), &error.inner().to_string());
         let member = field.split(['.', '[']).next().unwrap_or_default().to_owned();
         object.retain(|name, _| camel_case(name) != member);

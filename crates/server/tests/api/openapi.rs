@@ -78,7 +78,7 @@ fn the_committed_document_is_what_the_server_serves() {
 fn swagger_ui_is_served_whole_from_here() {
     let server = Server::start();
     let address_alone = server.get("/").send().expect(307);
-    assert_eq!(address_alone.header("location"), Some("swagger/"));
+    assert_eq!(address_alone.header("location"), Some("/swagger/"));
     let page = server.get("/swagger/").send().expect(200);
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
     let page = page.text();
