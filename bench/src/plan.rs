@@ -27,7 +27,7 @@ impl Plan {
         Self {
             quick: true,
             warm_up: Duration::from_millis(500),
-            load: Duration::from_secs(3),
+            load: Duration::from_millis(1500),
             sizes: vec![1_000, 100_000],
             starts: 5,
             revocations: 100,
