@@ -23,7 +23,6 @@ pub(super) enum Command {
     /// List the readers
     List,
     /// Take a reader's key away from it
-    #[command(alias = "dismiss")]
     Revoke {
         /// The reader, as `reader list` shows it
         id: ReaderId,

@@ -191,11 +191,11 @@ impl Connection {
             let refusal = error.as_db_error();
             // Nobody shall have it next.
             self.useless.fetch_or(refusal.is_some_and(is_not_run), Ordering::Relaxed);
-            match refusal.is_some_and(is_not_committed) {
-                true => error.into(),
-                // Doing it again could do it twice.
-                false => Fault::Unknown(Fault::from(error).into_error()),
+            if refusal.is_some_and(is_not_committed) {
+                return error.into();
             }
+            // Doing it again could do it twice.
+            Fault::Unknown(Fault::from(error).into_error())
         })
     }
 

@@ -17,7 +17,7 @@ pub(super) enum Fault {
     Held(StoreError),
     /// It is as it is.
     Final(StoreError),
-    /// The connection broke while it was committed: nobody knows whether it was.
+    /// The connection ended while it was committed, or what was answered does not settle it: nobody knows whether it was.
     Unknown(StoreError),
 }
 
